@@ -1,0 +1,1 @@
+"""An object-service: outside providers behind ports, in layers."""

@@ -1,0 +1,1 @@
+"""Providers of diarization; each module is one kind."""

@@ -1,0 +1,1 @@
+"""Providers of text generation; each module is one kind."""

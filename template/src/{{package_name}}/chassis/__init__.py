@@ -1,0 +1,1 @@
+"""The microservice chassis: template-owned, the same bytes in every service."""

@@ -1,0 +1,80 @@
+"""Checking: builds one section, or says what was expected in words that never repeat the value."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from .fields import leaves
+from .problem import Problem
+from .section import Section
+from .sources import SettingPath, Stated, variable_of
+
+_SIMPLE = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "url_parsing": "a URL such as https://host/path",
+    "url_scheme": "a URL that starts with http:// or https://",
+    "string_too_short": "a longer text",
+}
+
+
+def validate[S: Section](
+    model: type[S], above: SettingPath, stated: Mapping[SettingPath, Stated]
+) -> tuple[S | None, list[Problem]]:
+    """Build one section from what is stated below its path; unknown names are left to the caller."""
+    tree: dict[str, Any] = {}
+    for leaf in leaves(model, above):
+        if leaf.path not in stated:
+            continue
+        table = tree
+        for part in leaf.path[len(above) : -1]:
+            table = table.setdefault(part, {})
+        table[leaf.path[-1]] = stated[leaf.path].value
+    try:
+        return model.model_validate(tree), []
+    except ValidationError as error:
+        return None, _explain(error, model, above, stated)
+
+
+def _explain(
+    error: ValidationError, model: type[BaseModel], above: SettingPath, stated: Mapping[SettingPath, Stated]
+) -> list[Problem]:
+    """Turn the errors of a model into problems that name the variable and where its value came from."""
+    described = {leaf.path: leaf for leaf in leaves(model, above)}
+    problems = []
+    for detail in error.errors(include_url=False, include_input=False):
+        path = _setting(above, detail["loc"], described)
+        source = stated[path].source if path in stated else "default"
+        variable = stated[path].variable if path in stated else variable_of(path)
+        if detail["type"] == "missing":
+            description = described[path].field.description if path in described else None
+            problems.append(Problem(variable, source, f"a value ({description or path[-1]})", "set it"))
+        else:
+            fix = "set it to one of these or remove it" if "expected" in detail.get("ctx", {}) else None
+            expected = _expected(detail["type"], detail["msg"], detail.get("ctx", {}))
+            problems.append(Problem(variable, source, expected, *([fix] if fix else [])))
+    return problems
+
+
+def _setting(above: SettingPath, location: tuple[int | str, ...], known: Mapping[SettingPath, Any]) -> SettingPath:
+    """Drop from an error's location what is not part of a setting's name (tags of unions, indexes)."""
+    path = above
+    for part in location:
+        longer = (*path, str(part))
+        if any(leaf[: len(longer)] == longer for leaf in known):
+            path = longer
+    return path
+
+
+def _expected(type_: str, message: str, context: Mapping[str, Any]) -> str:
+    if type_ in ("literal_error", "enum"):
+        return f"one of {context['expected'].replace(' or ', ', ').replace(chr(39), '')}"
+    if type_ == "value_error":
+        return str(context["error"])
+    return _SIMPLE.get(type_) or message.removeprefix("Input should be ").removeprefix("Value should have ")

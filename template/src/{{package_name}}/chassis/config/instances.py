@@ -1,0 +1,127 @@
+"""Instances: the providers that settings name, each with its kind and the object it belongs to."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .checking import validate
+from .fields import leaves
+from .problem import Problem
+from .section import ObjectSection
+from .settings import Instance
+from .sources import SettingPath, Stated, variable_of
+
+if TYPE_CHECKING:
+    from ..features import Feature
+    from ..providers import ProviderConfig, ProviderKind
+
+ROOT = "providers"
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    name: str
+    kind: str
+    owners: tuple["Feature", ...]
+    selected: bool
+
+    @property
+    def path(self) -> SettingPath:
+        return (ROOT, self.name)
+
+    def definition(self) -> "ProviderKind[Any, Any] | None":
+        owner = self.owners[0] if len(self.owners) == 1 else None
+        return None if owner is None or owner.catalogue is None else owner.catalogue.kind(self.kind)
+
+
+class Instances:
+    """All providers that are configured or selected, checked or not."""
+
+    def __init__(self, features: Sequence["Feature"], stated: Mapping[SettingPath, Stated]) -> None:
+        """Work out name, kind and owner of each; nothing is checked yet."""
+        self._stated = stated
+        self._features = [feature for feature in features if feature.catalogue is not None]
+        self._selected = {feature.name: self._selection(feature) for feature in self._features}
+        names = {path[1] for path in stated if path[0] == ROOT and len(path) > len((ROOT, "name"))}
+        names |= {name for name in self._selected.values() if self._owners(name)}
+        self._candidates = [self._candidate(name) for name in sorted(names)]
+        self._checked = {candidate.name: self._check(candidate) for candidate in self._candidates}
+
+    @classmethod
+    def found(cls, features: Sequence["Feature"], stated: Mapping[SettingPath, Stated]) -> "Instances":
+        """Return the providers that the sources name."""
+        return cls(features, stated)
+
+    def _selection(self, feature: "Feature") -> str:
+        stated = self._stated.get((feature.name, "provider"))
+        return str(stated.value if stated else feature.section.model_fields["provider"].default)
+
+    def _owners(self, kind: str) -> tuple["Feature", ...]:
+        return tuple(f for f in self._features if f.catalogue is not None and kind in f.catalogue.names)
+
+    def _candidate(self, name: str) -> _Candidate:
+        stated = self._stated.get((ROOT, name, "kind"))
+        kind = str(stated.value if stated else name)
+        return _Candidate(name, kind, self._owners(kind), name in self._selected.values())
+
+    def _check(self, candidate: _Candidate) -> tuple["ProviderConfig | None", list[Problem]]:
+        definition = candidate.definition()
+        if definition is None:
+            return None, [self._kind_problem(candidate)]
+        config, problems = validate(definition.config, candidate.path, self._stated)
+        if config is None and not candidate.selected:
+            # Only selected providers need to be complete; a wrong value is wrong all the same.
+            problems = [problem for problem in problems if problem.source != "default"]
+        return config and config.model_copy(update={"kind": candidate.kind}), problems
+
+    def _kind_problem(self, candidate: _Candidate) -> Problem:
+        path = (*candidate.path, "kind")
+        source = self._stated[path].source if path in self._stated else "default"
+        if candidate.owners:
+            names = ", ".join(feature.name for feature in candidate.owners)
+            fix = f"rename one of the modules: {names} have this kind"
+            return Problem(variable_of(path), source, "a kind that one object has", fix)
+        kinds = sorted(kind for f in self._features if f.catalogue is not None for kind in f.catalogue.names)
+        return Problem(variable_of(path), source, f"one of {', '.join(kinds)}", "set it to one of these or remove it")
+
+    def problems(self) -> Iterable[Problem]:
+        """Yield what is wrong with instances and with the selection of each object."""
+        for _, problems in self._checked.values():
+            yield from problems
+        for feature in self._features:
+            available = self._available(feature)
+            if not issubclass(feature.section, ObjectSection) or self._selected[feature.name] in available:
+                continue
+            path = (feature.name, "provider")
+            source = self._stated[path].source if path in self._stated else "default"
+            fix = "set it to one of these or remove it"
+            yield Problem(variable_of(path), source, f"one of {', '.join(available)}", fix)
+
+    def _available(self, feature: "Feature") -> list[str]:
+        kinds = list(feature.catalogue.names) if feature.catalogue is not None else []
+        own = [candidate.name for candidate in self._candidates if candidate.owners == (feature,)]
+        return sorted({*kinds, *own})
+
+    def offline_problems(self, feature: "Feature") -> Iterable[Problem]:
+        """Yield a problem when the selected provider of a feature only works offline."""
+        for candidate in self._candidates:
+            definition = candidate.definition()
+            if candidate.name == self._selected[feature.name] and definition is not None and definition.offline:
+                path = (feature.name, "provider")
+                source = self._stated[path].source if path in self._stated else "default"
+                fix = f"select one, or set {variable_of((feature.name, 'allow_offline'))}=true"
+                yield Problem(variable_of(path), source, "a provider that is not offline, in prod", fix)
+
+    def known_paths(self) -> list[SettingPath]:
+        """Return every setting that the instances have."""
+        definitions = [(candidate.path, candidate.definition()) for candidate in self._candidates]
+        return [leaf.path for path, kind in definitions if kind for leaf in leaves(kind.config, path)]
+
+    def usable(self) -> tuple[Instance, ...]:
+        """Return the complete instances."""
+        found = []
+        for candidate in self._candidates:
+            config, _ = self._checked[candidate.name]
+            if config is not None:
+                found.append(Instance(candidate.name, candidate.kind, candidate.owners[0].name, config))
+        return tuple(found)

@@ -1,0 +1,81 @@
+"""Loading: from all sources to checked settings, or to the report of everything that is wrong."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..contracts.suggestion import nearest
+from .checking import validate
+from .fields import leaves
+from .instances import Instances
+from .problem import ConfigurationError, Problem
+from .section import Environment, ObjectSection, Section, ServiceSection
+from .settings import Settings, UnknownVariable
+from .sources import Layer, SettingPath, Stated, read_sources, variable_of
+
+if TYPE_CHECKING:
+    from ..features import Feature
+
+
+def load(
+    features: Sequence["Feature"], arguments: Mapping[SettingPath, Any] | None = None, directory: Path | None = None
+) -> Settings:
+    """Read, merge and check all settings; dotenv files are looked up in `directory`, by default the current one.
+
+    Raises:
+        ConfigurationError: with every problem of every section.
+    """
+    layers, problems = read_sources(arguments or {}, directory or Path.cwd())
+    stated = _merged(layers)
+    sections: dict[type[Section], Section] = {}
+    known: list[SettingPath] = []
+    declared: list[tuple[SettingPath, type[Section]]] = [((), ServiceSection)]
+    declared += [((feature.name,), feature.section) for feature in features]
+    for path, model in declared:
+        known += [leaf.path for leaf in leaves(model, path)]
+    instances = Instances.found(features, stated)
+    known += instances.known_paths()
+    for path, model in declared:
+        found, wrong = validate(model, path, stated)
+        problems += wrong
+        if found is not None:
+            sections[model] = found
+    problems += instances.problems()
+    problems += _contradictions(features, sections, instances, stated)
+    if problems:
+        raise ConfigurationError(problems)
+    return Settings(sections, instances.usable(), stated, tuple(_unknown(stated, known)))
+
+
+def _merged(layers: Iterable[Layer]) -> dict[SettingPath, Stated]:
+    merged: dict[SettingPath, Stated] = {}
+    for layer in layers:
+        for path, stated in layer.items():
+            merged.setdefault(path, stated)
+    return merged
+
+
+def _contradictions(
+    features: Sequence["Feature"],
+    sections: Mapping[type[Section], Section],
+    instances: Instances,
+    stated: Mapping[SettingPath, Stated],
+) -> Iterable[Problem]:
+    service = sections.get(ServiceSection)
+    environment = service.environment if isinstance(service, ServiceSection) else Environment.DEV
+    for feature in features:
+        section = sections.get(feature.section)
+        if section is None:
+            continue
+        for found in section.contradictions(environment):
+            path = (feature.name, *found.field)
+            source = stated[path].source if path in stated else "default"
+            yield Problem(variable_of(path), source, found.expected, found.fix)
+        if isinstance(section, ObjectSection) and environment is Environment.PROD and not section.allow_offline:
+            yield from instances.offline_problems(feature)
+
+
+def _unknown(stated: Mapping[SettingPath, Stated], known: Sequence[SettingPath]) -> Iterable[UnknownVariable]:
+    variables = [variable_of(path) for path in known]
+    for path in sorted(set(stated) - set(known)):
+        yield UnknownVariable(stated[path].variable, nearest(variable_of(path), variables))

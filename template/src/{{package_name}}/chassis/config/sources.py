@@ -1,0 +1,132 @@
+"""Sources: the places where settings are stated, read into one shape, highest precedence first."""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+from ..identity import ENV_PREFIX
+from .problem import Problem
+from .section import Environment, ServiceSection
+
+type SettingPath = tuple[str, ...]
+
+DELIMITER = "__"
+_SERVICE_LINK = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+_SERVICE_LINK_URL = re.compile(r"(tcp|udp|sctp)://")
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """A value as it stands in one source, with the variable to name in messages."""
+
+    value: Any
+    source: str
+    variable: str
+
+
+type Layer = dict[SettingPath, Stated]
+
+
+def variable_of(path: SettingPath) -> str:
+    """Return the environment variable of a setting: `("http", "port")` is `MY_SERVICE_HTTP__PORT`."""
+    return ENV_PREFIX + DELIMITER.join(path).upper()
+
+
+def read_sources(arguments: Mapping[SettingPath, Any], directory: Path) -> tuple[list[Layer], list[Problem]]:
+    """Read every source, highest precedence first.
+
+    Order: arguments, environment, `.env.local`, `.env.<environment>`, `.env`, config file, secrets directory.
+    Foreign names are left out, and so is what Kubernetes injects for a service of the same name. An empty value
+    counts as not stated. A source that cannot be read is a problem and stands as an empty layer.
+    """
+    problems: list[Problem] = []
+    given = {path: Stated(value, "argument", variable_of(path)) for path, value in arguments.items()}
+    outer: list[Layer] = [given, _from_names(os.environ, "environment")]
+    local = _read_dotenv(directory / ".env.local", problems)
+    shared = _read_dotenv(directory / ".env", problems)
+    environment = _first([*outer, local, shared], "environment", ServiceSection.model_fields["environment"].default)
+    staged: Layer = {}
+    if environment in list(Environment):
+        staged = _read_dotenv(directory / f".env.{environment}", problems)
+    layers = [*outer, local, staged, shared]
+    config_file = _first(layers, "config_file", None)
+    if config_file is not None:
+        layers.append(_read_toml(directory / str(config_file), problems))
+    default_dir = ServiceSection.model_fields["secrets_dir"].default
+    secrets_dir = _first(layers, "secrets_dir", default_dir)
+    layers.append(_read_secrets(directory / str(secrets_dir), problems, required=secrets_dir != default_dir))
+    return layers, problems
+
+
+def _first(layers: list[Layer], name: str, default: Any) -> Any:
+    return next((layer[(name,)].value for layer in layers if (name,) in layer), default)
+
+
+def _from_names(names: Mapping[str, str | None], source: str) -> Layer:
+    layer: Layer = {}
+    for name, value in names.items():
+        rest = name.upper().removeprefix(ENV_PREFIX)
+        if rest != name.upper() and value and not _is_service_link(rest, value):
+            path = tuple(part.lower() for part in rest.split(DELIMITER))
+            layer[path] = Stated(value, source, name)
+    return layer
+
+
+def _is_service_link(rest: str, value: str) -> bool:
+    """Recognise what Kubernetes and Docker links inject: `MY_SERVICE_SERVICE_HOST`, `MY_SERVICE_PORT=tcp://...`."""
+    if DELIMITER in rest:
+        return False
+    is_url = rest.endswith("PORT") and _SERVICE_LINK_URL.match(value) is not None
+    return is_url or _SERVICE_LINK.fullmatch(rest) is not None
+
+
+def _read_dotenv(file: Path, problems: list[Problem]) -> Layer:
+    source = f"file:{file.name}"
+    try:
+        if not file.is_file():
+            return {}
+        return _from_names(dotenv_values(file, interpolate=False, encoding="utf-8"), source)
+    except (OSError, ValueError):
+        problems.append(Problem(file.name, source, "a readable UTF-8 file", "correct the file or remove it"))
+        return {}
+
+
+def _read_toml(file: Path, problems: list[Problem]) -> Layer:
+    variable = variable_of(("config_file",))
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError:
+        problems.append(Problem(variable, "config", "a readable file", "correct the path or remove it"))
+        return {}
+    except ValueError:
+        problems.append(Problem(variable, "config", "a valid TOML file in UTF-8", "correct the file"))
+        return {}
+    return {path: Stated(value, "config", variable_of(path)) for path, value in _flattened(document, ())}
+
+
+def _flattened(table: Mapping[str, Any], above: SettingPath) -> Iterator[tuple[SettingPath, Any]]:
+    for name, value in table.items():
+        path = (*above, name.lower())
+        if isinstance(value, Mapping) and value:
+            yield from _flattened(value, path)
+        else:
+            yield path, value
+
+
+def _read_secrets(folder: Path, problems: list[Problem], *, required: bool) -> Layer:
+    names: dict[str, str | None] = {}
+    try:
+        files = sorted(folder.iterdir()) if required or folder.is_dir() else []
+        wanted = [file for file in files if file.name.upper().startswith(ENV_PREFIX) and file.is_file()]
+        for file in wanted:
+            names[file.name] = file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, ValueError):
+        expected = "a readable folder of UTF-8 files"
+        problems.append(Problem(variable_of(("secrets_dir",)), "secrets", expected, "correct the path or remove it"))
+    return _from_names(names, "secrets")

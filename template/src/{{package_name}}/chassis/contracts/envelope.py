@@ -1,0 +1,83 @@
+"""Envelope: what every service call returns, a union discriminated on `status`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .errors import ServiceError
+from .provenance import Provenance
+
+SCHEMA_VERSION: Literal["1"] = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A warning for the caller: a stable code and a sentence."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a call failed, in words that are safe to show; `retry_after_s` in seconds where known."""
+
+    code: str
+    message: str
+    retryable: bool
+    retry_after_s: float | None = None
+
+    @classmethod
+    def of(cls, error: ServiceError) -> "Failure":
+        """Return the part of an error that callers may see."""
+        return cls(error.code, error.user_message, error.retryable, error.retry_after_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """Accepted, not begun."""
+
+    schema_version: Literal["1"] = SCHEMA_VERSION
+    id: str
+    status: Literal["pending"] = "pending"
+    warnings: tuple[Notice, ...] = ()
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """Begun; `progress` runs from 0 to 1 where the provider tells it."""
+
+    schema_version: Literal["1"] = SCHEMA_VERSION
+    id: str
+    status: Literal["running"] = "running"
+    progress: float | None = None
+    warnings: tuple[Notice, ...] = ()
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succeeded[T]:
+    """Done; the only envelope that has a result."""
+
+    schema_version: Literal["1"] = SCHEMA_VERSION
+    id: str
+    status: Literal["succeeded"] = "succeeded"
+    result: T
+    warnings: tuple[Notice, ...] = ()
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """Not done; cancelled is failed with the code `cancelled`."""
+
+    schema_version: Literal["1"] = SCHEMA_VERSION
+    id: str
+    status: Literal["failed"] = "failed"
+    error: Failure
+    warnings: tuple[Notice, ...] = ()
+    provenance: Provenance
+
+
+type Finished[T] = Succeeded[T] | Failed
+type Envelope[T] = Pending | Running | Succeeded[T] | Failed

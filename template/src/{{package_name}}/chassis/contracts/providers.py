@@ -1,0 +1,37 @@
+"""Providers: the configured instances of one port, chosen by name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .errors import RequestError
+from .suggestion import did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Provider[P]:
+    """One configured instance of a kind, behind its pipeline."""
+
+    name: str
+    kind: str
+    port: P
+
+
+@dataclass(frozen=True, slots=True)
+class Providers[P]:
+    """All instances that a request may name; `default` is the selected one."""
+
+    default: str
+    by_name: Mapping[str, Provider[P]]
+
+    def choose(self, name: str | None, above: str = "") -> Provider[P]:
+        """Return the named instance, or the selected one for None; `above` is the pointer of the request.
+
+        Raises:
+            RequestError: `unknown_provider`, naming the nearest and all available ones.
+        """
+        provider = self.by_name.get(self.default if name is None else name)
+        if provider is None:
+            message = f"No provider named {name!r}.{did_you_mean(str(name), self.by_name)}"
+            message += f" Available: {', '.join(sorted(self.by_name))}."
+            raise RequestError(message, code="unknown_provider", pointer=f"{above}/provider")
+        return provider

@@ -1,0 +1,1 @@
+"""The pipeline that every call to a provider goes through."""

@@ -1,0 +1,94 @@
+"""Steps: the middlewares that every pipeline has."""
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from ..contracts.context import current, entered
+from ..contracts.errors import AdapterDeadlineError, AdapterError, AdapterResponseError, ServiceError
+from .pipeline import Call, Proceed
+from .settings import Timeouts
+
+_log = logging.getLogger(__name__)
+
+
+class Log:
+    """One line per call: what was called, how it ended, how long it took."""
+
+    name = "log"
+
+    async def __call__(self, call: Call, proceed: Proceed) -> Any:
+        """Log the outcome of the call and pass it on."""
+        begun = time.monotonic()
+        try:
+            answer = await proceed(call)
+        except ServiceError as error:
+            level = logging.WARNING if isinstance(error, AdapterError) else logging.INFO
+            _log.log(level, "provider_call_failed", extra={**_fields(call, begun), "code": error.code}, exc_info=error)
+            raise
+        # A job is polled many times: those lines would only bury the others.
+        level = logging.DEBUG if call.operation.idempotent and call.operation.control else logging.INFO
+        _log.log(level, "provider_call_succeeded", extra=_fields(call, begun))
+        return answer
+
+
+def _fields(call: Call, begun: float) -> dict[str, object]:
+    return {
+        "provider": call.provider,
+        "operation": call.operation.name,
+        "duration_ms": round((time.monotonic() - begun) * 1000, 3),
+    }
+
+
+class Deadline:
+    """Bounds the whole call by the nearer of the caller's deadline and the configured total."""
+
+    name = "deadline"
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        """Take the totals from the settings."""
+        self._timeouts = timeouts
+
+    async def __call__(self, call: Call, proceed: Proceed) -> Any:
+        """Run the rest of the chain inside the deadline.
+
+        Raises:
+            AdapterDeadlineError: when the time ran out, before or during the call.
+        """
+        total = self._timeouts.control_total_s if call.operation.control else self._timeouts.total_s
+        context = current().shortened(total)
+        try:
+            with entered(context):
+                # An expired deadline is noticed before anything is sent.
+                if context.remaining_s() == 0.0:
+                    raise TimeoutError
+                async with asyncio.timeout_at(context.deadline):
+                    return await proceed(call)
+        except TimeoutError as cause:
+            message = "the deadline passed"
+            raise AdapterDeadlineError(
+                message, adapter=call.provider, operation=call.operation.name, cause=cause
+            ) from cause
+
+
+class MapErrors:
+    """Lets only the service's own errors out of an adapter."""
+
+    name = "map_errors"
+
+    async def __call__(self, call: Call, proceed: Proceed) -> Any:
+        """Turn what an adapter did not translate into an unreadable answer.
+
+        Raises:
+            AdapterResponseError: for any exception that is not one of the service's.
+        """
+        try:
+            return await proceed(call)
+        except (ServiceError, TimeoutError):
+            raise
+        except Exception as cause:
+            message = f"untranslated {type(cause).__name__}"
+            raise AdapterResponseError(
+                message, adapter=call.provider, operation=call.operation.name, cause=cause
+            ) from cause

@@ -1,0 +1,1 @@
+"""HTTP for every object: problem documents, correlation, limits, health."""

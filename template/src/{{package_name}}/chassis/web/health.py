@@ -1,0 +1,63 @@
+"""Health: is the process alive, is it ready, and what is it."""
+
+import asyncio
+import logging
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from ..config.settings import Settings
+from ..container import Container, Ping
+from ..contracts.work import LongWork
+from ..identity import SERVICE, TEMPLATE_VERSION, service_version
+from .responses import json_response
+
+PING_TIMEOUT_S = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+def build_router(settings: Settings, container: Container, capabilities: list[str]) -> APIRouter:
+    """Return the routes that operators and orchestrators ask."""
+    router = APIRouter(tags=["operations"])
+
+    @router.get("/livez")
+    async def livez() -> dict[str, str]:
+        """Tell that the process answers; touches nothing."""
+        return {"status": "ok"}
+
+    @router.get("/readyz")
+    async def readyz(request: Request) -> Response:
+        """Ask everything the service owns whether it answers."""
+        names = list(container.pings)
+        alive = await asyncio.gather(*(_alive(name, container.pings[name]) for name in names))
+        checks = {name: {"status": "ok" if ok else "failed"} for name, ok in zip(names, alive, strict=True)}
+        ready = all(alive) and not getattr(request.app.state, "draining", False)
+        document: dict[str, Any] = {"status": "ok" if ready else "failed", "checks": checks}
+        return json_response(document, status=200 if ready else 503)
+
+    @router.get("/info")
+    async def info() -> Response:
+        """Tell what runs here."""
+        document = {
+            "service": SERVICE,
+            "version": service_version(),
+            "environment": settings.environment,
+            "capabilities": capabilities,
+            "long_work": container[LongWork].mode if LongWork in container else "in_process",
+            "template_version": TEMPLATE_VERSION,
+        }
+        return json_response(document)
+
+    return router
+
+
+async def _alive(name: str, ping: Ping) -> bool:
+    try:
+        async with asyncio.timeout(PING_TIMEOUT_S):
+            await ping()
+    except Exception:  # noqa: BLE001 - whatever a ping raises, its engine is not ready
+        _log.warning("ping_failed", extra={"check": name}, exc_info=True)
+        return False
+    return True

@@ -1,0 +1,178 @@
+"""Problems: every failure of a route as `application/problem+json` (RFC 9457)."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from ..contracts.context import current
+from ..contracts.envelope import Failed
+from ..contracts.errors import RequestError, ServiceError
+from ..contracts.json import to_json
+
+STATUS: Mapping[str, int] = {
+    "malformed_json": 400,
+    "invalid_header": 400,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "already_finished": 409,
+    "body_too_large": 413,
+    "unsupported_media": 415,
+    "invalid_request": 422,
+    "unknown_field": 422,
+    "unknown_parameter": 422,
+    "unknown_provider": 422,
+    "prompt_too_long": 422,
+    "unreadable_audio": 422,
+    "unsupported_source": 422,
+    "headers_too_large": 431,
+    "internal_error": 500,
+    "provider_error": 502,
+    "provider_unavailable": 503,
+    "provider_rate_limited": 503,
+    "provider_quota_exhausted": 503,
+    "circuit_open": 503,
+    "overloaded": 503,
+    "provider_timeout": 504,
+    "deadline_exceeded": 504,
+}
+"""The HTTP status of every error code."""
+
+_CODE_OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media"}
+_MAX_ERRORS = 20
+_MAX_POINTER_CHARS = 256
+
+
+class ValidationProblem(Exception):  # noqa: N818 - it is answered, not handled
+    """A request that does not have the expected form; `errors` are those of the document."""
+
+    def __init__(self, errors: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the errors."""
+        super().__init__("the request does not have the expected form")
+        self.errors = errors
+
+
+class CallFailed(Exception):  # noqa: N818 - it is answered, not handled
+    """A synchronous call ended in a failed envelope."""
+
+    def __init__(self, envelope: Failed) -> None:
+        """Keep the envelope."""
+        super().__init__(envelope.error.code)
+        self.envelope = envelope
+
+
+def problem(  # noqa: PLR0913 - the members of the document
+    code: str,
+    detail: str,
+    *,
+    instance: str,
+    retryable: bool = False,
+    retry_after_s: float | None = None,
+    errors: Sequence[Mapping[str, Any]] = (),
+    provenance: object = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return a problem document with the status of its code; `Retry-After` when it helps."""
+    status = STATUS.get(code, 500)
+    document: dict[str, Any] = {
+        "type": f"urn:problem:{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        "instance": instance,
+        "code": code,
+        "correlation_id": current().correlation_id,
+        "retryable": retryable,
+    }
+    if errors:
+        document["errors"] = list(errors)
+    if provenance is not None:
+        document["provenance"] = to_json(provenance)
+    all_headers = dict(headers or {})
+    if retryable and retry_after_s is not None:
+        all_headers["Retry-After"] = str(math.ceil(retry_after_s))
+    content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return Response(content, status, all_headers, media_type="application/problem+json")
+
+
+def install_problems(app: FastAPI) -> None:
+    """Answer every failure of a route with a problem document."""
+
+    @app.exception_handler(ServiceError)
+    async def of_service(request: Request, error: ServiceError) -> Response:
+        errors = []
+        if isinstance(error, RequestError) and error.pointer is not None:
+            item = {"in": error.location, "pointer": error.pointer, "code": error.code, "message": error.user_message}
+            errors.append(item)
+        return problem(
+            error.code,
+            error.user_message,
+            instance=request.url.path,
+            retryable=error.retryable,
+            retry_after_s=error.retry_after_s,
+            errors=errors,
+        )
+
+    @app.exception_handler(CallFailed)
+    async def of_envelope(request: Request, failed: CallFailed) -> Response:
+        error = failed.envelope.error
+        return problem(
+            error.code,
+            error.message,
+            instance=request.url.path,
+            retryable=error.retryable,
+            retry_after_s=error.retry_after_s,
+            provenance=failed.envelope.provenance,
+        )
+
+    @app.exception_handler(RequestValidationError)
+    async def of_validation(request: Request, error: RequestValidationError) -> Response:
+        return _of_errors(request, [_error(detail) for detail in error.errors()])
+
+    @app.exception_handler(ValidationProblem)
+    async def of_form(request: Request, error: ValidationProblem) -> Response:
+        return _of_errors(request, error.errors)
+
+    @app.exception_handler(HTTPException)
+    async def of_http(request: Request, error: HTTPException) -> Response:
+        code = _CODE_OF_STATUS.get(error.status_code)
+        detail = str(error.detail)
+        if code is None:
+            is_json = request.headers.get("content-type", "").startswith("application/json")
+            code, detail = ("malformed_json", "The body is not valid JSON.") if is_json else ("invalid_request", detail)
+        return problem(code, detail, instance=request.url.path, headers=error.headers)
+
+
+def validation_problem(error: ValidationError, above: str = "") -> ValidationProblem:
+    """Return what a model that was filled by hand has against its input; `above` is the pointer of the input."""
+    details = error.errors(include_url=False, include_input=False)
+    return ValidationProblem([_error({**detail, "loc": ("body", *detail["loc"])}, above) for detail in details])
+
+
+def _error(detail: Mapping[str, Any], above: str = "") -> dict[str, str]:
+    place, *path = detail["loc"] or ("body",)
+    if detail["type"] == "json_invalid":
+        return {"in": "body", "pointer": above, "code": "malformed_json", "message": "The body is not valid JSON."}
+    code = {"extra_forbidden": "unknown_field"}.get(detail["type"], "invalid_request")
+    escaped = (str(part).replace("~", "~0").replace("/", "~1") for part in path)
+    pointer = above + "".join(f"/{part}" for part in escaped)
+    message = "No field has this name." if code == "unknown_field" else str(detail["msg"])
+    return {"in": str(place), "pointer": pointer[:_MAX_POINTER_CHARS], "code": code, "message": message}
+
+
+def _of_errors(request: Request, errors: Sequence[Mapping[str, Any]]) -> Response:
+    codes = {error["code"] for error in errors}
+    code = codes.pop() if len(codes) == 1 else "invalid_request"
+    first = errors[0]
+    detail = f"{first['pointer']}: {first['message']}" if first["pointer"] else str(first["message"])
+    more = len(errors) - 1
+    if more:
+        detail += f" ({more} more)"
+    listed = [] if code == "malformed_json" else errors[:_MAX_ERRORS]
+    return problem(code, detail, instance=request.url.path, errors=listed)

@@ -1,0 +1,72 @@
+"""Server: uvicorn around the application, from the first port to the last answer."""
+
+import logging
+import signal
+import socket
+from types import FrameType
+from typing import override
+
+import uvicorn
+from fastapi import FastAPI
+
+from .settings import HttpSection
+
+_log = logging.getLogger(__name__)
+
+
+class PortInUseError(Exception):
+    """The address to listen on cannot be had."""
+
+
+class _Server(uvicorn.Server):
+    """Says when it is ready, and leaves without the signal's own exit code."""
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            _log.info("server_started", extra={"url": url})
+
+    @override
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # The base class would raise the signal again after a clean end, and the process would exit with 143.
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self.should_exit = True
+
+
+async def serve(app: FastAPI, section: HttpSection) -> None:
+    """Serve until SIGTERM or SIGINT; accepted requests are answered first.
+
+    Raises:
+        PortInUseError: if the address cannot be bound.
+    """
+    listener = _bind(section.host, section.port)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        http="h11",
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(section.shutdown_s)),
+    )
+    with listener:
+        await _Server(config).serve([listener])
+    _log.info("server_stopped")
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except OSError as error:
+        message = f"{host}:{port} cannot be bound ({error.strerror})"
+        raise PortInUseError(message) from error
+    return listener

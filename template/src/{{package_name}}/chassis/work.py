@@ -1,0 +1,85 @@
+"""Long work inside this process: it ends with the process, which `/info` says."""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from .contracts.context import current, entered
+from .contracts.envelope import Envelope, Failed, Succeeded
+from .contracts.json import Json
+from .contracts.work import Work
+
+_log = logging.getLogger(__name__)
+
+
+class MemoryStore:
+    """Keeps envelopes in memory; of the finished ones only the newest `max_finished`."""
+
+    def __init__(self, max_finished: int = 1000) -> None:
+        """Begin empty."""
+        self._max_finished = max_finished
+        self._open: dict[str, Envelope[Any]] = {}
+        self._finished: OrderedDict[str, Envelope[Any]] = OrderedDict()
+
+    async def save(self, envelope: Envelope[Any]) -> None:
+        """Keep the envelope, replacing an older one of the same id."""
+        if isinstance(envelope, Succeeded | Failed):
+            self._open.pop(envelope.id, None)
+            self._finished[envelope.id] = envelope
+            while len(self._finished) > self._max_finished:
+                self._finished.popitem(last=False)
+        else:
+            self._open[envelope.id] = envelope
+
+    async def load(self, id_: str) -> Envelope[Any] | None:
+        """Return the newest envelope, or None for an id that is not known (any more)."""
+        return self._open.get(id_) or self._finished.get(id_)
+
+
+class InProcessRunner:
+    """Runs work as tasks of this process."""
+
+    def __init__(self) -> None:
+        """Begin with nothing registered."""
+        self._works: dict[str, Work] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def register(self, name: str, work: Work) -> None:
+        """Tell what to call for submissions under `name`."""
+        self._works[name] = work
+
+    async def submit(self, name: str, id_: str, payload: Mapping[str, Json]) -> None:
+        """Begin the work as a task of its own, without the deadline of the request that asked for it."""
+        task = asyncio.create_task(self._run(name, id_, payload), name=id_)
+        self._tasks[id_] = task
+        task.add_done_callback(lambda _: self._tasks.pop(id_, None))
+        # A task that is cancelled before its first step never runs, and would end without a word.
+        await asyncio.sleep(0)
+
+    async def _run(self, name: str, id_: str, payload: Mapping[str, Json]) -> None:
+        try:
+            with entered(replace(current(), deadline=None)):
+                await self._works[name](id_, payload)
+        except Exception:
+            _log.exception("work_crashed", extra={"work": name, "work_id": id_})
+
+    async def wait(self, id_: str) -> None:
+        """Return when the work has ended."""
+        task = self._tasks.get(id_)
+        if task is not None:
+            await asyncio.wait([task])
+
+    async def cancel(self, id_: str) -> None:
+        """Stop the work and wait until it has stopped."""
+        task = self._tasks.get(id_)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def aclose(self) -> None:
+        """Stop all work."""
+        for id_ in list(self._tasks):
+            await self.cancel(id_)

@@ -1,0 +1,1 @@
+"""What the service is about: value objects, ports and behaviour policy. Pure."""

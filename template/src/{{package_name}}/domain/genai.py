@@ -1,0 +1,107 @@
+"""Generated text: value objects, the provider port and the behaviour policy; pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, Protocol
+
+from ..chassis.contracts.json import Json
+from ..chassis.contracts.operation import Operation
+
+POLICY_VERSION = "1"
+"""Raised whenever a profile or the meaning of a policy field changes."""
+
+PROFILES: Mapping[str, Mapping[str, Json]] = {
+    "default": {},
+    "precise": {"temperature": 0.0},
+    "creative": {"temperature": 1.0, "on_refusal": "return"},
+}
+"""Named behaviours that a request can ask for; a field that is absent is left to the settings."""
+
+type OnRefusal = Literal["fail", "return"]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationParams:
+    """What one call may ask for; None leaves the decision to the provider.
+
+    `temperature` runs from 0 to 2; generation ends before any of the `stop` texts.
+    """
+
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    stop: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationPolicy:
+    """How the service treats the answer; None leaves the decision to the profile and the settings.
+
+    `allow_partials`: keep what is finished when the time runs out. `on_refusal`: fail, or return the refusal.
+    """
+
+    profile: str | None = None
+    allow_partials: bool | None = None
+    on_refusal: OnRefusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One question to a provider, by default the selected one."""
+
+    prompt: str
+    provider: str | None = None
+    params: GenerationParams = GenerationParams()
+    policy: GenerationPolicy = GenerationPolicy()
+
+
+class FinishReason(StrEnum):
+    """Why the text ends where it ends."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    REFUSAL = "refusal"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the provider counted, in its own tokens."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A generated text; `usage` is absent when the provider does not count."""
+
+    text: str
+    finish_reason: FinishReason
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a provider returns: the generation, and the model that wrote it where known."""
+
+    generation: Generation
+    model: str | None = None
+
+
+class TextGenerator(Protocol):
+    """A provider of generated text."""
+
+    async def generate(self, prompt: str, params: GenerationParams) -> Answer:
+        """Answer a prompt; each call costs, so it is never repeated without need.
+
+        Raises:
+            AdapterError: when the provider cannot answer.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Release what the provider holds; a second call does nothing."""
+        ...
+
+
+OPERATIONS: Mapping[str, Operation] = {"generate": Operation("generate", idempotent=False)}

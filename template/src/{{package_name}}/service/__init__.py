@@ -1,0 +1,1 @@
+"""One orchestrator per object: ports come by constructor, envelopes go out."""

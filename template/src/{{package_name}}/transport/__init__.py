@@ -1,0 +1,1 @@
+"""What calls in: HTTP and the command line."""

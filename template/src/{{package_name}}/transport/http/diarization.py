@@ -1,0 +1,141 @@
+"""HTTP routes of diarization."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import FormData, UploadFile
+
+from ...chassis.contracts.envelope import Envelope, Failed, Pending
+from ...chassis.contracts.errors import RequestError
+from ...chassis.spool import Spool
+from ...chassis.web.problems import validation_problem
+from ...chassis.web.requests import media_type, provided
+from ...chassis.web.responses import PROBLEMS, finished, json_response
+from ...domain.diarization import AudioFile, Diarization, DiarizationParams
+from ...service.diarization import DiarizationService
+
+_MULTIPART_OVERHEAD_BYTES = 1024 * 1024
+_STRICT = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+_TEXT_FIELDS = ("provider", "params")
+
+
+class ParamsBody(BaseModel):
+    """Params of one call."""
+
+    model_config = _STRICT
+
+    min_speakers: int | None = Field(default=None, ge=1)
+    max_speakers: int | None = Field(default=None, ge=1)
+
+    def to_params(self) -> DiarizationParams:
+        """Return the params in the words of the domain."""
+        return DiarizationParams(self.min_speakers, self.max_speakers)
+
+
+class SourceBody(BaseModel):
+    """A recording that lies elsewhere."""
+
+    model_config = _STRICT
+
+    audio_url: str
+    provider: str | None = None
+    params: ParamsBody = ParamsBody()
+
+
+type Service = Annotated[DiarizationService, Depends(provided(DiarizationService))]
+type Uploads = Annotated[Spool, Depends(provided(Spool))]
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "file": {"type": "string", "format": "binary", "description": "A PCM WAV recording."},
+                        "provider": {"type": "string"},
+                        "params": {"type": "string", "description": "A JSON object of params."},
+                    },
+                }
+            },
+            "application/json": {"schema": SourceBody.model_json_schema()},
+        },
+    }
+}
+
+
+def build_router(max_upload_bytes: int) -> APIRouter:
+    """Return the routes; a larger upload is refused while it arrives."""
+    router = APIRouter(prefix="/v1/diarizations", tags=["diarization"])
+
+    @router.post(
+        "",
+        status_code=202,
+        response_model=Pending,
+        responses=PROBLEMS,
+        openapi_extra=_BODY,
+        max_body_size=max_upload_bytes + _MULTIPART_OVERHEAD_BYTES,
+    )
+    async def start(request: Request, service: Service, spool: Uploads) -> Response:
+        """Accept a recording; the answer says where to look for the result."""
+        if media_type(request, "multipart/form-data", "application/json") == "application/json":
+            return await _refuse_source(request)
+        async with request.form(max_files=1, max_fields=len(_TEXT_FIELDS)) as form:
+            upload, provider, params = _parts(form)
+            if (upload.size or 0) > max_upload_bytes:
+                message = f"The file is larger than {max_upload_bytes} bytes."
+                raise RequestError(message, code="body_too_large", pointer="/file")
+            service.check(provider=provider, params=params)
+            stored = await spool.store(upload.file)
+        audio = AudioFile(stored.path, stored.bytes, stored.sha256, temporary=True)
+        envelope = await service.start(audio, provider=provider, params=params)
+        if isinstance(envelope, Failed):
+            return finished(envelope)
+        headers = {"Location": f"/v1/diarizations/{envelope.id}", "Retry-After": "1"}
+        return json_response(envelope, status=202, headers=headers)
+
+    @router.get("/{id}", response_model=Envelope[Diarization], responses=PROBLEMS)
+    async def get(id: str, service: Service) -> Response:  # noqa: A002 - the name of the path parameter
+        """Return the newest envelope."""
+        return json_response(await service.get(id))
+
+    @router.delete("/{id}", response_model=Failed, responses=PROBLEMS)
+    async def cancel(id: str, service: Service) -> Response:  # noqa: A002 - the name of the path parameter
+        """Stop the work."""
+        return json_response(await service.cancel(id))
+
+    return router
+
+
+async def _refuse_source(request: Request) -> Response:
+    try:
+        SourceBody.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise validation_problem(error) from None
+    message = "Recordings are accepted as uploads only; send multipart/form-data with a part named 'file'."
+    raise RequestError(message, code="unsupported_source", pointer="/audio_url")
+
+
+def _parts(form: FormData) -> tuple[UploadFile, str | None, DiarizationParams | None]:
+    for name in form:
+        if name not in ("file", *_TEXT_FIELDS):
+            message = f"No field is named {name[:64]!r}; expected file, provider, params."
+            raise RequestError(message, code="unknown_field", pointer=f"/{name[:64]}")
+    upload = form.get("file")
+    if not isinstance(upload, UploadFile):
+        message = "Expected a part named 'file' with a file name."
+        raise RequestError(message, pointer="/file")
+    provider, params = (form.get(name) for name in _TEXT_FIELDS)
+    if isinstance(provider, UploadFile) or isinstance(params, UploadFile):
+        message = "Expected provider and params as text."
+        raise RequestError(message)
+    try:
+        checked = None if params is None else ParamsBody.model_validate_json(params).to_params()
+    except ValidationError as error:
+        raise validation_problem(error, above="/params") from None
+    return upload, provider, checked

@@ -1,0 +1,93 @@
+"""HTTP routes of generated text."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from ...chassis.contracts.envelope import Envelope, Succeeded
+from ...chassis.web.requests import provided, require_json
+from ...chassis.web.responses import PROBLEMS, finished, json_response
+from ...domain.genai import Generation, GenerationParams, GenerationPolicy, GenerationRequest
+from ...service.genai import GenAIService
+
+_STRICT = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+_JSON_BYTES_PER_CHAR = 12
+"""A character outside the basic plane, escaped: two times `\\uXXXX`."""
+
+
+class ParamsBody(BaseModel):
+    """Params of one call."""
+
+    model_config = _STRICT
+
+    max_output_tokens: int | None = Field(default=None, ge=1)
+    temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
+    stop: list[Annotated[str, Field(min_length=1)]] | None = Field(default=None, min_length=1, max_length=4)
+
+
+class PolicyBody(BaseModel):
+    """How the answer is treated."""
+
+    model_config = _STRICT
+
+    profile: str | None = None
+    allow_partials: bool | None = None
+    on_refusal: Literal["fail", "return"] | None = None
+
+
+class GenerationBody(BaseModel):
+    """One question."""
+
+    model_config = _STRICT
+
+    prompt: str = Field(min_length=1)
+    provider: str | None = None
+    params: ParamsBody = ParamsBody()
+    policy: PolicyBody = PolicyBody()
+
+    def to_request(self) -> GenerationRequest:
+        """Return the question in the words of the domain."""
+        stop = self.params.stop
+        params = GenerationParams(
+            self.params.max_output_tokens, self.params.temperature, None if stop is None else tuple(stop)
+        )
+        policy = GenerationPolicy(self.policy.profile, self.policy.allow_partials, self.policy.on_refusal)
+        return GenerationRequest(self.prompt, self.provider, params, policy)
+
+
+class BatchBody(BaseModel):
+    """Several questions, answered in order."""
+
+    model_config = _STRICT
+
+    items: list[GenerationBody] = Field(min_length=1, max_length=100)
+
+
+class BatchAnswer(BaseModel):
+    """One envelope per question, in order."""
+
+    items: list[Envelope[Generation]]
+
+
+type Service = Annotated[GenAIService, Depends(provided(GenAIService))]
+
+
+def build_router(max_prompt_chars: int) -> APIRouter:
+    """Return the routes; the longest body follows from the longest prompt."""
+    router = APIRouter(prefix="/v1/generations", tags=["genai"], dependencies=[Depends(require_json)])
+    max_body_size = 64 * 1024 + _JSON_BYTES_PER_CHAR * max_prompt_chars
+
+    @router.post("", response_model=Succeeded[Generation], responses=PROBLEMS, max_body_size=max_body_size)
+    async def generate(body: GenerationBody, service: Service) -> Response:
+        """Answer one prompt."""
+        return finished(await service.generate(body.to_request()))
+
+    @router.post("/batch", response_model=BatchAnswer, responses=PROBLEMS, max_body_size=10 * max_body_size)
+    async def generate_batch(body: BatchBody, service: Service) -> Response:
+        """Answer up to 100 prompts; each item succeeds or fails by itself."""
+        envelopes = await service.generate_all([item.to_request() for item in body.items])
+        return json_response({"items": envelopes})
+
+    return router

@@ -1,0 +1,1 @@
+"""One module per object: its settings section and its FEATURE. Every module here is discovered."""

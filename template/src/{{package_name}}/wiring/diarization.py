@@ -1,0 +1,101 @@
+"""Diarization, put together: its settings and its FEATURE."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, override
+
+from pydantic import Field
+
+from ..adapters import diarization as adapters
+from ..chassis.clock import SystemClock
+from ..chassis.config.problem import Contradiction
+from ..chassis.config.section import Environment, ObjectSection, Section
+from ..chassis.config.settings import Settings
+from ..chassis.container import Container
+from ..chassis.contracts.policy import Level
+from ..chassis.features import Feature
+from ..chassis.installation import install_providers, long_work, origin
+from ..chassis.polling import Poller
+from ..chassis.providers import Catalogue
+from ..chassis.spool import Spool
+from ..domain.diarization import OPERATIONS, DiarizationParams, Diarizer
+from ..service.diarization import DiarizationService, WorkTools
+from ..transport.cli.diarization import register
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+
+class DiarizationDefaults(Section):
+    """What is asked of the provider where a request states nothing."""
+
+    min_speakers: int | None = Field(default=None, ge=1, description="Fewest speakers to expect.")
+    max_speakers: int | None = Field(default=None, ge=1, description="Most speakers to expect.")
+
+
+class DiarizationSection(ObjectSection):
+    """Settings of diarization."""
+
+    provider: str = Field(default="energy", description="Name of the provider that answers when a request names none.")
+    max_upload_bytes: int = Field(default=500 * 1024 * 1024, ge=1, description="Largest upload, in bytes.")
+    max_duration_s: float = Field(default=7200, gt=0, description="Longest recording, in seconds.")
+    allow_in_process: bool = Field(default=False, description="Accept in prod that work ends with the process.")
+    params: DiarizationDefaults = Field(
+        default=DiarizationDefaults(), description="Params where a request states nothing."
+    )
+
+    @override
+    def contradictions(self, environment: Environment) -> Iterable[Contradiction]:
+        contradiction = DiarizationParams(self.params.min_speakers, self.params.max_speakers).contradiction()
+        if contradiction is not None:
+            yield Contradiction(("params", "min_speakers"), contradiction)
+        if environment is Environment.PROD and not self.allow_in_process:
+            expected = "true in prod, where a restart loses the work of this process"
+            yield Contradiction(("allow_in_process",), expected, "set it to true if that is acceptable")
+
+
+CATALOGUE: Catalogue[Diarizer] = Catalogue(adapters)
+
+
+async def install(container: Container, settings: Settings) -> None:
+    """Build the providers and the service."""
+    section = settings[DiarizationSection]
+    providers = install_providers(
+        container,
+        settings,
+        feature="diarization",
+        section=DiarizationSection,
+        catalogue=CATALOGUE,
+        operations=OPERATIONS,
+    )
+    spool = container.provide(Spool, Spool())
+    container.on_close(spool.aclose)
+    timeouts = {instance.name: instance.config.resilience.timeouts for instance in settings.instances}
+    work = long_work(container)
+    tools = WorkTools(
+        runner=work.runner,
+        store=work.store,
+        poll=Poller(SystemClock()),
+        discard=spool.discard,
+        job_timeout_s=lambda provider: timeouts[provider].job_s,
+        max_duration_s=section.max_duration_s,
+    )
+    stated = Level("settings", settings.stated_fields(section.params, ("diarization", "params")))
+    service = DiarizationService(providers, tools, origin=origin(), clock=SystemClock(), stated=stated)
+    container.provide(DiarizationService, service)
+
+
+def router(settings: Settings) -> "APIRouter":
+    """Return the routes."""
+    from ..transport.http.diarization import build_router  # noqa: PLC0415 - brings the web framework
+
+    return build_router(settings[DiarizationSection].max_upload_bytes)
+
+
+FEATURE = Feature(
+    name="diarization",
+    section=DiarizationSection,
+    install=install,
+    catalogue=CATALOGUE,
+    router=router,
+    commands=register,
+)
