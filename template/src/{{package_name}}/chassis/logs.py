@@ -15,8 +15,8 @@ from .identity import SERVICE
 from .redaction import redact, redact_text
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
-_QUIET = ("httpx2", "httpcore2", "uvicorn.access", "asyncio")
-"""Loggers that speak of every request at INFO; httpx2 names full URLs."""
+_QUIET = ("httpx2", "httpcore2", "uvicorn.error", "asyncio")
+"""Loggers whose INFO lines repeat ours; httpx2 names full URLs."""
 
 
 class LogSection(Section):

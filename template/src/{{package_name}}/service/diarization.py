@@ -158,10 +158,14 @@ class DiarizationService:
                 )
             except AdapterError as error:
                 return self._failed(pending, Failure.of(error), record)
-        pending = replace(pending, provenance=replace(pending.provenance, attempts=record.attempts))
         await self._tools.store.save(pending)
         temporary = str(audio.path) if audio.temporary else None
-        payload: dict[str, Json] = {"job_id": job_id, "provider": chosen.name, "temporary": temporary}
+        payload: dict[str, Json] = {
+            "job_id": job_id,
+            "provider": chosen.name,
+            "attempts": record.attempts,
+            "temporary": temporary,
+        }
         await self._tools.runner.submit(self.NAME, pending.id, payload)
         return pending
 
@@ -170,6 +174,7 @@ class DiarizationService:
         job_id = str(payload["job_id"])
         provider = self._providers.choose(str(payload["provider"]))
         with recording() as record:
+            record.attempts = int(str(payload["attempts"]))
             try:
                 envelope = await self._await_job(id_, provider, job_id, record)
             except AdapterError as error:

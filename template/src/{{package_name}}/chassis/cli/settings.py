@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ..config.reference import env_example, reference_table
-from ..config.show import describe
+from .settings_report import describe
 from .session import EXIT_CONFIGURATION, AsJson, Session, echo_json
 
 

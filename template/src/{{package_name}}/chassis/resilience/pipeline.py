@@ -55,6 +55,7 @@ def _step(middleware: Middleware, proceed: Proceed) -> Proceed:
 
 async def _invoke(call: Call) -> Any:
     record = current_record()
-    if record is not None:
+    # Reading a job is repeated by design; what counts is how often the work itself was asked for.
+    if record is not None and not (call.operation.control and call.operation.idempotent):
         record.attempts += 1
     return await call.invoke()

@@ -25,7 +25,8 @@ class Log:
             answer = await proceed(call)
         except ServiceError as error:
             level = logging.WARNING if isinstance(error, AdapterError) else logging.INFO
-            _log.log(level, "provider_call_failed", extra={**_fields(call, begun), "code": error.code}, exc_info=error)
+            reason = {"code": error.code, "error": str(error), "cause": type(error.__cause__).__name__}
+            _log.log(level, "provider_call_failed", extra=_fields(call, begun) | reason)
             raise
         # A job is polled many times: those lines would only bury the others.
         level = logging.DEBUG if call.operation.idempotent and call.operation.control else logging.INFO
@@ -88,6 +89,9 @@ class MapErrors:
         except (ServiceError, TimeoutError):
             raise
         except Exception as cause:
+            # A defect of the adapter: the one case in which its trace is worth a line.
+            fields = {"provider": call.provider, "operation": call.operation.name}
+            _log.exception("provider_raised_untranslated", extra=fields)
             message = f"untranslated {type(cause).__name__}"
             raise AdapterResponseError(
                 message, adapter=call.provider, operation=call.operation.name, cause=cause

@@ -44,7 +44,12 @@ STATUS: Mapping[str, int] = {
 }
 """The HTTP status of every error code."""
 
-_CODE_OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media"}
+_OF_STATUS = {
+    404: ("not_found", "Nothing is served under this path."),
+    405: ("method_not_allowed", "The path does not take this method."),
+    413: ("body_too_large", "The body is larger than this path takes."),
+    415: ("unsupported_media", "The path does not take this type of body."),
+}
 _MAX_ERRORS = 20
 _MAX_POINTER_CHARS = 256
 
@@ -141,11 +146,9 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> Response:
-        code = _CODE_OF_STATUS.get(error.status_code)
-        detail = str(error.detail)
-        if code is None:
-            is_json = request.headers.get("content-type", "").startswith("application/json")
-            code, detail = ("malformed_json", "The body is not valid JSON.") if is_json else ("invalid_request", detail)
+        is_json = request.headers.get("content-type", "").startswith("application/json")
+        unreadable = ("malformed_json", "The body is not valid JSON.") if is_json else ("invalid_request", str(error.detail))
+        code, detail = _OF_STATUS.get(error.status_code, unreadable)
         return problem(code, detail, instance=request.url.path, headers=error.headers)
 
 

@@ -24,7 +24,7 @@ def active_rows(levels_db: NDArray[np.float16]) -> NDArray[np.bool_]:
     """True where a row holds speech; pauses inside a turn are False.
 
     A burst must reach 9 dB above the floor and lasts while it stays 3.5 dB above it (the mean of its three strongest
-    bands). The floor is measured anew in blocks of about a minute, and is at most 35 dB below the loud rows of its block.
+    bands). The floor is measured anew in blocks of about a minute; it is at most 35 dB below the loud rows there.
     """
     blocks = np.array_split(levels_db, max(1, round(len(levels_db) / _BLOCK_ROWS)))
     excess = np.concatenate([_excess(block.astype(np.float32)) for block in blocks])

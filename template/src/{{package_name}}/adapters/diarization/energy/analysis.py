@@ -1,7 +1,7 @@
-"""Offline diarization of one WAV file: speech by its level over the noise floor, speakers by pitch and spectral shape.
+"""Offline diarization of one WAV file: speech by its level over the noise, speakers by pitch and spectral shape.
 
-Limits, all of the method: one voice at a time (overlapping speech goes to one of them); voices of nearly the same pitch
-and timbre are one speaker; speech more than 35 dB softer than the loudest of its minute is taken for background; music,
+Limits, all of the method: one voice at a time (overlapping speech goes to one); voices of nearly the same pitch and
+timbre are one speaker; speech more than 35 dB softer than the loudest of its minute is taken for background; music,
 and any sound that comes and goes, is taken for speech; a steady sound is not; below about 10 dB of signal over noise the
 soft ends of turns are lost. The numbers were set on synthetic voices only.
 """

@@ -22,10 +22,11 @@ _PITCH_SPREAD = 0.055
 _CEPSTRAL_SPREAD = (3.8, 6.0, 5.5, 4.7, 3.1, 3.2, 2.7, 2.4, 2.1, 1.6, 1.4, 1.4)
 _SAME_VOICE = 7.5
 _SCATTER = 3000.0
-_PIECE_ROWS, _SHORTEST_PIECE_ROWS = 80, 25
+_FEWEST_ROWS = 50
+_PIECE_ROWS = 80
 _PAUSE_ROWS = 20
-_MIXED = 16.0
 _GROUP = 400
+_ROUNDS = 4
 _STEP_ROWS = 5
 _FAR = 5.0
 _CHANGE_COST = 60.0
@@ -44,20 +45,19 @@ def label_rows(
     """
     labels = np.where(active, 0, -1)
     rows = np.flatnonzero(active & np.isfinite(frames.pitch))
-    if len(rows) < 2 * _SHORTEST_PIECE_ROWS or max_speakers == 1:
+    if len(rows) < _FEWEST_ROWS or max_speakers == 1:
         return labels
-    features = _features(frames, rows)
     fewest, most = min_speakers or 1, max_speakers or max(MAX_SPEAKERS, min_speakers or 1)
-    centres, sizes = _pieces(features, rows)
+    features = _features(frames, rows)
+    centres, sizes = _centres(features, _pieces(rows))
     while len(centres) > _GROUP:
-        parts = range(0, len(centres), _GROUP)
-        reduced = [_merge(centres[i : i + _GROUP], sizes[i : i + _GROUP], fewest, _GROUP // 2) for i in parts]
-        centres, sizes = (np.concatenate(side) for side in zip(*reduced, strict=True))
-    voices = _merge(centres, sizes, fewest, most)
-    for _ in range(3):
-        voiced = _assign(features, rows, voices[0])
-        voices = _merge(*_centres(features, voiced), fewest, most)
-    voiced = _assign(features, rows, voices[0])
+        parts = [slice(first, first + _GROUP) for first in range(0, len(centres), _GROUP)]
+        merged = [_merge(centres[part], sizes[part], min(fewest, _GROUP // 2), _GROUP // 2) for part in parts]
+        centres, sizes = (np.concatenate(side) for side in zip(*merged, strict=True))
+    for _ in range(_ROUNDS):
+        centres, sizes = _merge(centres, sizes, fewest, most)
+        voiced = _assign(features, rows, centres)
+        centres, sizes = _centres(features, voiced)
     nearest = np.searchsorted((rows[1:] + rows[:-1]) / 2, np.flatnonzero(active))
     labels[active] = voiced[nearest]
     return labels
@@ -75,20 +75,13 @@ def _features(frames: Frames, rows: Integers) -> Floats:
     return features
 
 
-def _pieces(features: Floats, rows: Integers) -> tuple[Floats, Floats]:
-    """The centres and sizes of the pieces: cut at pauses and after 0.8 voiced seconds; mixed ones are left out."""
+def _pieces(rows: Integers) -> Integers:
+    """The number of the piece of every voiced row: cut at pauses, and inside them about every 0.8 voiced seconds."""
     edges = [0, *_after_pauses(rows).tolist(), len(rows)]
-    cuts = [
-        (int(start), int(end))
-        for first, last in pairwise(edges)
-        for start, end in pairwise(
-            np.linspace(first, last, max(1, round((last - first) / _PIECE_ROWS)) + 1).astype(int)
-        )
-    ]
-    long = [cut for cut in cuts if cut[1] - cut[0] >= _SHORTEST_PIECE_ROWS] or cuts
-    pure = [(start, end) for start, end in long if not _is_mixed(features[start:end])] or long
-    centres = np.array([_centre(features[start:end]) for start, end in pure], np.float32)
-    return centres, np.array([end - start for start, end in pure], np.float32)
+    counts = [max(1, round((last - first) / _PIECE_ROWS)) for first, last in pairwise(edges)]
+    cuts = [np.linspace(first, last, count, endpoint=False).astype(int) for (first, last), count in zip(pairwise(edges), counts, strict=True)]
+    starts = np.concatenate(cuts)
+    return np.repeat(np.arange(len(starts)), np.diff(starts, append=len(rows)))
 
 
 def _after_pauses(rows: Integers) -> Integers:
@@ -96,21 +89,12 @@ def _after_pauses(rows: Integers) -> Integers:
     return np.flatnonzero(np.diff(rows) > _PAUSE_ROWS) + 1
 
 
-def _is_mixed(features: Floats) -> bool:
-    half = len(features) // 2
-    return bool(np.linalg.norm(_centre(features[:half]) - _centre(features[half:])) > _MIXED) if half else False
-
-
-def _centre(features: Floats) -> Floats:
-    """The median pitch (it shrugs off octave errors) and the mean cepstra."""
-    centre: Floats = features.mean(axis=0)
-    centre[0] = np.median(features[:, 0])
-    return centre
-
-
 def _centres(features: Floats, labels: Integers) -> tuple[Floats, Floats]:
+    """The median pitch (it shrugs off octave errors) and mean cepstra of every label, and its count of rows."""
     numbers, sizes = np.unique(labels, return_counts=True)
-    return np.array([_centre(features[labels == number]) for number in numbers], np.float32), sizes.astype(np.float32)
+    groups = [features[labels == number] for number in numbers]
+    centres = [np.append(np.median(group[:, 0]), group[:, 1:].mean(axis=0)) for group in groups]
+    return np.array(centres, np.float32), sizes.astype(np.float32)
 
 
 def _merge(centres: Floats, sizes: Floats, fewest: int, most: int) -> tuple[Floats, Floats]:
@@ -132,12 +116,12 @@ def _merge(centres: Floats, sizes: Floats, fewest: int, most: int) -> tuple[Floa
 
 
 def _distances(centres: Floats, sizes: Floats, number: int) -> Floats:
-    """How far each centre is from this one: over 1 they are two voices (small ones scatter more); infinite to itself."""
+    """How far each centre is from this one: over 1 they are two voices (small ones scatter more); inf to itself."""
     spread = _SAME_VOICE**2 + _SCATTER * (1 / np.maximum(sizes, 1) + 1 / max(1.0, float(sizes[number])))
     distances = np.linalg.norm(centres - centres[number], axis=1) / np.sqrt(spread)
     distances[sizes == 0] = np.inf
     distances[number] = np.inf
-    return distances.astype(np.float32)
+    return np.asarray(distances, np.float32)
 
 
 def _assign(features: Floats, rows: Integers, centres: Floats) -> Integers:

@@ -1,4 +1,4 @@
-"""Show: every setting with its value and source, fit for anyone's eyes."""
+"""Settings report: every setting with its value and source, fit for anyone's eyes."""
 
 from collections.abc import Iterator, Sequence
 from enum import Enum
@@ -9,11 +9,11 @@ from pydantic import BaseModel, SecretStr
 from ..identity import SERVICE, service_version
 from ..redaction import MASK, redact_text
 from ..resilience.build import build_pipeline
-from .fields import leaves
-from .instances import ROOT
-from .section import ServiceSection
-from .settings import Settings
-from .sources import SettingPath, variable_of
+from ..config.fields import leaves
+from ..config.instances import ROOT
+from ..config.section import ServiceSection
+from ..config.settings import Settings
+from ..config.sources import SettingPath, variable_of
 
 if TYPE_CHECKING:
     from ..features import Feature
