@@ -52,7 +52,8 @@ def noise(count: int, kind: str) -> Samples:
     white = np.random.default_rng(1).standard_normal(count)
     if kind == "pink":
         white = np.fft.irfft(np.fft.rfft(white) / np.sqrt(np.maximum(1, np.arange(count // 2 + 1))), count)
-    return np.asarray(white / np.sqrt(np.mean(white**2)))
+    unit: Samples = white / np.sqrt(np.mean(white**2))
+    return unit
 
 
 def only(samples: Samples, turns: list[Turn]) -> Samples:

@@ -37,9 +37,8 @@ def encode(samples: NDArray[np.float64], bits: int) -> bytes:
     """The samples (between -1 and 1) as little-endian PCM."""
     top = 2 ** (bits - 1)
     whole = np.clip(np.rint(samples * top), -top, top - 1).astype("<i4").reshape(-1, 1)
-    if bits == 8:
-        return (whole + 128).astype(np.uint8).tobytes()
-    return whole.view(np.uint8)[:, : bits // 8].tobytes()
+    coded = (whole + 128).astype(np.uint8) if bits == 8 else whole.view(np.uint8)[:, : bits // 8]
+    return bytes(coded.tobytes())
 
 
 def write_wav(

@@ -4,9 +4,9 @@ Run `python tests/data/make_audio.py` after a change: it needs espeak-ng on the 
 the program nor this module. The same espeak-ng release gives the same bytes.
 
 What counts as speech: each turn is synthesised on its own and trimmed to its first and last 10 ms frame that lies
-within 30 dB of the loudest frame of the turn. The trimmed turns are then laid out with digital silence in between, so the
-reference marks exactly what was laid out. Pauses inside a turn (a comma, a plosive; all shorter than 0.55 s) are part
-of it.
+within 30 dB of the loudest frame of the turn. The trimmed turns are then laid out with digital silence in between, so
+the reference marks exactly what was laid out. Pauses inside a turn (a comma, a plosive; all shorter than 0.55 s) are
+part of it.
 """
 
 import json

@@ -1,11 +1,14 @@
-"""Long work inside this process: it ends with the process, which `/info` says."""
+"""Long work inside this process: it ends with the process, which `/info` says; uploads wait for it on disk."""
 
 import asyncio
+import hashlib
 import logging
+import tempfile
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from .contracts.context import current, entered
 from .contracts.envelope import Envelope, Failed, Succeeded
@@ -83,3 +86,55 @@ class InProcessRunner:
         """Stop all work."""
         for id_ in list(self._tasks):
             await self.cancel(id_)
+
+
+_PIECE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SpooledFile:
+    """A stored upload: where it lies, its size and the hex digest of its content."""
+
+    path: Path
+    bytes: int
+    sha256: str
+
+
+class Spool:
+    """A private folder for uploads; deleted with everything in it when the service ends."""
+
+    def __init__(self) -> None:
+        """Create the folder where the machine keeps temporary files."""
+        self._folder = tempfile.TemporaryDirectory(prefix="spool-", ignore_cleanup_errors=True)
+
+    async def store(self, source: BinaryIO) -> SpooledFile:
+        """Copy a stream to a new file, piece by piece."""
+        return await asyncio.to_thread(self._copy, source)
+
+    def _copy(self, source: BinaryIO) -> SpooledFile:
+        digest, size = hashlib.sha256(), 0
+        with tempfile.NamedTemporaryFile(dir=self._folder.name, delete=False) as target:
+            while piece := source.read(_PIECE_BYTES):
+                digest.update(piece)
+                size += len(piece)
+                target.write(piece)
+        return SpooledFile(Path(target.name), size, digest.hexdigest())
+
+    async def discard(self, path: Path) -> None:
+        """Delete a stored file; one that is gone already is fine."""
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def aclose(self) -> None:
+        """Delete the folder."""
+        await asyncio.to_thread(self._folder.cleanup)
+
+
+def describe_file(path: Path) -> SpooledFile:
+    """Return size and digest of a file where it lies (blocking).
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    with path.open("rb") as source:
+        digest = hashlib.file_digest(source, "sha256")
+        return SpooledFile(path, source.tell(), digest.hexdigest())

@@ -6,8 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from ..chassis.contracts.operation import Operation
-
+from ..chassis.contracts.call import Operation
 
 POLICY_VERSION = "1"
 """Raised whenever the meaning of a policy field changes."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
+from ..chassis.contracts.call import Operation
 from ..chassis.contracts.json import Json
-from ..chassis.contracts.operation import Operation
 
 POLICY_VERSION = "1"
 """Raised whenever a profile or the meaning of a policy field changes."""

@@ -10,7 +10,17 @@ from typing import Any
 from ..chassis.contracts.call import CallRecord, recording
 from ..chassis.contracts.clock import Clock
 from ..chassis.contracts.context import current
-from ..chassis.contracts.envelope import Envelope, Failed, Failure, Finished, Pending, Running, Succeeded
+from ..chassis.contracts.envelope import (
+    Envelope,
+    Failed,
+    Failure,
+    Finished,
+    Origin,
+    Pending,
+    Provenance,
+    Running,
+    Succeeded,
+)
 from ..chassis.contracts.errors import (
     AdapterError,
     AdapterPermanentError,
@@ -18,11 +28,9 @@ from ..chassis.contracts.errors import (
     RequestError,
     ServiceError,
 )
-from ..chassis.contracts.fingerprint import fingerprint
-from ..chassis.contracts.identifier import new_id
+from ..chassis.contracts.identity import fingerprint, new_id
 from ..chassis.contracts.json import Json, to_json
 from ..chassis.contracts.policy import Level, Resolved, resolve
-from ..chassis.contracts.provenance import Origin, Provenance
 from ..chassis.contracts.providers import Provider, Providers
 from ..chassis.contracts.work import EnvelopeStore, Poll, PollOutcome, WorkRunner
 from ..domain.diarization import (

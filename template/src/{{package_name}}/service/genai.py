@@ -7,14 +7,11 @@ from dataclasses import asdict, dataclass
 from ..chassis.contracts.call import recording
 from ..chassis.contracts.clock import Clock
 from ..chassis.contracts.context import current
-from ..chassis.contracts.envelope import Failed, Failure, Finished, Succeeded
+from ..chassis.contracts.envelope import Failed, Failure, Finished, Origin, Provenance, Succeeded
 from ..chassis.contracts.errors import AdapterDeadlineError, AdapterError, AdapterPermanentError, RequestError
-from ..chassis.contracts.fingerprint import fingerprint
-from ..chassis.contracts.identifier import new_id
+from ..chassis.contracts.identity import fingerprint, new_id
 from ..chassis.contracts.policy import Level, Resolved, resolve
-from ..chassis.contracts.provenance import Origin, Provenance
-from ..chassis.contracts.providers import Provider, Providers
-from ..chassis.contracts.suggestion import did_you_mean
+from ..chassis.contracts.providers import Provider, Providers, did_you_mean
 from ..domain.genai import (
     POLICY_VERSION,
     PROFILES,
@@ -44,7 +41,7 @@ class _Prepared:
 class GenAIService:
     """Generates text with whichever provider a request or the settings name."""
 
-    def __init__(  # noqa: PLR0913 - ports and limits come by constructor
+    def __init__(
         self,
         providers: Providers[TextGenerator],
         *,

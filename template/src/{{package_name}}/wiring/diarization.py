@@ -7,16 +7,14 @@ from pydantic import Field
 
 from ..adapters import diarization as adapters
 from ..chassis.clock import SystemClock
-from ..chassis.config.problem import Contradiction
-from ..chassis.config.section import Environment, ObjectSection, Section
+from ..chassis.config.section import Contradiction, Environment, ObjectSection, Section
 from ..chassis.config.settings import Settings
 from ..chassis.container import Container
 from ..chassis.contracts.policy import Level
 from ..chassis.features import Feature
-from ..chassis.installation import install_providers, long_work, origin
 from ..chassis.polling import Poller
-from ..chassis.providers import Catalogue
-from ..chassis.spool import Spool
+from ..chassis.providers import Catalogue, install_providers, long_work, origin
+from ..chassis.work import Spool
 from ..domain.diarization import OPERATIONS, DiarizationParams, Diarizer
 from ..service.diarization import DiarizationService, WorkTools
 from ..transport.cli.diarization import register

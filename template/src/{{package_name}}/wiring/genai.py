@@ -7,14 +7,12 @@ from pydantic import Field
 
 from ..adapters import genai as adapters
 from ..chassis.clock import SystemClock
-from ..chassis.config.problem import Contradiction
-from ..chassis.config.section import Environment, ObjectSection, Section
+from ..chassis.config.section import Contradiction, Environment, ObjectSection, Section
 from ..chassis.config.settings import Settings
 from ..chassis.container import Container
 from ..chassis.contracts.policy import Level
 from ..chassis.features import Feature
-from ..chassis.installation import install_providers, origin
-from ..chassis.providers import Catalogue
+from ..chassis.providers import Catalogue, install_providers, origin
 from ..domain.genai import OPERATIONS, PROFILES, TextGenerator
 from ..service.genai import GenAIService
 from ..transport.cli.genai import register

@@ -1,14 +1,55 @@
 """Main: the command line of the service, its own commands and those of every feature."""
 
+import asyncio
+import json
 from typing import Annotated, Any
 
 import typer
 
+from ..cli import providers, serving, settings
 from ..config.section import Environment
+from ..config.settings import Settings
+from ..container import Container
 from ..identity import SERVICE
 from ..runtime import Runtime
-from . import providers, serving, settings
-from .session import Session
+from .session import AsJson, Session, fail
+
+
+def register(app: typer.Typer, session: Session) -> None:
+    """Add the commands."""
+
+    @app.command()
+    def serve(
+        host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+        port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes any free one.")] = None,
+    ) -> None:
+        """Serve over HTTP until SIGTERM."""
+        given: dict[tuple[str, ...], Any] = {("http", "host"): host, ("http", "port"): port}
+        settings = session.settings({path: value for path, value in given.items() if value is not None})
+        _serve(session, settings)
+
+    @app.command()
+    def openapi(as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag of the command line
+        """Print the OpenAPI document of the routes, indented unless --json is given."""
+        from ..web.app import build_app, openapi_document  # noqa: PLC0415 - brings the web framework
+
+        document = openapi_document(build_app(session.settings(), session.runtime.features, Container()))
+        typer.echo(json.dumps(document, ensure_ascii=False, indent=None if as_json else 2))
+
+
+def _serve(session: Session, settings: Settings) -> None:
+    from ..web.app import build_app  # noqa: PLC0415 - brings the web framework
+    from ..web.server import PortInUseError, serve  # noqa: PLC0415 - as above
+    from ..web.settings import HttpSection  # noqa: PLC0415 - as above
+
+    async def started() -> None:
+        async with session.runtime.started(settings) as container:
+            await serve(build_app(settings, session.runtime.features, container), settings[HttpSection])
+
+    try:
+        asyncio.run(started())
+    except PortInUseError as error:
+        fail(f"error: {error}; choose another one with --port, or 0 for any free one")
 
 
 def build_cli(runtime: Runtime) -> typer.Typer:

@@ -7,7 +7,7 @@ import typer
 
 from ..config.section import ObjectSection
 from ..config.settings import Settings
-from ..contracts.suggestion import did_you_mean
+from ..contracts.providers import did_you_mean
 from .session import AsJson, Session, echo_json, fail
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ..config.problem import ConfigurationError
+from ..config.section import ConfigurationError
 from ..config.settings import Settings
 from ..config.sources import SettingPath
 from ..container import Container

@@ -1,14 +1,50 @@
 """Checking: builds one section, or says what was expected in words that never repeat the value."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 
-from .fields import leaves
-from .problem import Problem
-from .section import Section
+from .section import Problem, Section
 from .sources import SettingPath, Stated, variable_of
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A single setting: where it stands and what its declaration says."""
+
+    path: SettingPath
+    field: FieldInfo
+
+    @property
+    def secret(self) -> bool:
+        """Tell whether the value must never be shown."""
+        annotation = self.field.annotation
+        return annotation is SecretStr or SecretStr in get_args(annotation)
+
+
+def leaves(model: type[BaseModel], above: SettingPath) -> Iterator[Leaf]:
+    """Yield every single setting of a model, through nested models and every variant of a union."""
+    seen: set[SettingPath] = set()
+    for name, field in model.model_fields.items():
+        path = (*above, name)
+        variants = models_in(field.annotation)
+        found = [leaf for variant in variants for leaf in leaves(variant, path)] if variants else [Leaf(path, field)]
+        for leaf in found:
+            if leaf.path not in seen:
+                seen.add(leaf.path)
+                yield leaf
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the models that an annotation names: itself, or the members of its union."""
+    candidates = [annotation, *get_args(getattr(annotation, "__value__", annotation))]
+    nested = [inner for candidate in candidates[1:] for inner in models_in(candidate)]
+    own = [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
+    return [*own, *nested]
+
 
 _SIMPLE = {
     "int_parsing": "a whole number",

@@ -4,10 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .checking import validate
-from .fields import leaves
-from .problem import Problem
-from .section import ObjectSection
+from .checking import leaves, validate
+from .section import ObjectSection, Problem
 from .settings import Instance
 from .sources import SettingPath, Stated, variable_of
 

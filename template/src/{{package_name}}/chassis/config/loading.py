@@ -4,12 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..contracts.suggestion import nearest
-from .checking import validate
-from .fields import leaves
+from ..contracts.providers import nearest
+from .checking import leaves, validate
 from .instances import Instances
-from .problem import ConfigurationError, Problem
-from .section import Environment, ObjectSection, Section, ServiceSection
+from .section import ConfigurationError, Environment, ObjectSection, Problem, Section, ServiceSection
 from .settings import Settings, UnknownVariable
 from .sources import Layer, SettingPath, Stated, read_sources, variable_of
 

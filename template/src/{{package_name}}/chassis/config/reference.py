@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from .fields import Leaf, leaves
+from .checking import Leaf, leaves
 from .section import ServiceSection
 from .sources import SettingPath, variable_of
 

@@ -1,14 +1,51 @@
-"""Section: a frozen group of settings that belongs to the module that declares it."""
+"""Section: a frozen group of settings that belongs to the module that declares it, and what can be wrong with it."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .problem import Contradiction
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What was expected of a variable, where its value came from, and what to do."""
+
+    variable: str
+    source: str
+    expected: str
+    fix: str = "correct it or remove it"
+
+    def __str__(self) -> str:
+        """Return one line for a person."""
+        return f"{self.variable} ({self.source}): expected {self.expected}; {self.fix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Values that are right one by one and wrong together; `field` is the path below the section."""
+
+    field: tuple[str, ...]
+    expected: str
+    fix: str = "correct it or remove it"
+
+
+class ConfigurationError(Exception):
+    """The settings cannot be used; carries every problem found, not just the first."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        """Keep the problems, ordered by variable."""
+        self.problems = tuple(sorted(problems, key=lambda problem: problem.variable))
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        """Return the whole report, a line per problem."""
+        count = len(self.problems)
+        head = f"configuration: {count} problem{'' if count == 1 else 's'}"
+        return "\n".join([head, *(str(problem) for problem in self.problems)])
 
 
 class Environment(StrEnum):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .fields import leaves
+from .checking import leaves
 from .section import Environment, Section, ServiceSection
 from .sources import SettingPath, Stated
 

@@ -11,8 +11,7 @@ from typing import Any
 from dotenv import dotenv_values
 
 from ..identity import ENV_PREFIX
-from .problem import Problem
-from .section import Environment, ServiceSection
+from .section import Environment, Problem, ServiceSection
 
 type SettingPath = tuple[str, ...]
 

@@ -1,9 +1,22 @@
-"""Call record: what the pipeline did for a call, told to the provenance of its result."""
+"""Call: what the pipeline has to know about an operation of a port, and what it did for one call."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of a port.
+
+    `idempotent`: repeating it changes nothing and costs nothing that matters.
+    `control`: it steers long work (submit, poll, cancel) and gets the short time limits.
+    """
+
+    name: str
+    idempotent: bool
+    control: bool = False
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
-from .identifier import new_id
+from .identity import new_id
 
 
 @dataclass(frozen=True, slots=True)

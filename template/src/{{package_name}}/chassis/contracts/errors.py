@@ -1,24 +1,24 @@
 """Errors with a stable code and a text that is safe to show.
 
-    ServiceError
-    ├── RequestError                      the caller asked for something that cannot be done
-    └── AdapterError                      a provider, or the way to it, failed
-        ├── AdapterTransientError
-        │   ├── AdapterTimeoutError
-        │   ├── AdapterConnectionError
-        │   ├── AdapterRateLimitedError
-        │   └── AdapterUnavailableError
-        ├── AdapterPermanentError
-        │   ├── AdapterAuthenticationError
-        │   ├── AdapterInvalidRequestError
-        │   ├── AdapterNotFoundError
-        │   ├── AdapterConflictError
-        │   └── AdapterQuotaError
-        ├── AdapterResponseError          the answer cannot be read
-        ├── AdapterStreamInterruptedError
-        ├── AdapterCircuitOpenError       refused here, nothing was sent
-        ├── AdapterOverloadedError        refused here, nothing was sent
-        └── AdapterDeadlineError          the caller's time ran out
+ServiceError
+├── RequestError                      the caller asked for something that cannot be done
+└── AdapterError                      a provider, or the way to it, failed
+├── AdapterTransientError
+│   ├── AdapterTimeoutError
+│   ├── AdapterConnectionError
+│   ├── AdapterRateLimitedError
+│   └── AdapterUnavailableError
+├── AdapterPermanentError
+│   ├── AdapterAuthenticationError
+│   ├── AdapterInvalidRequestError
+│   ├── AdapterNotFoundError
+│   ├── AdapterConflictError
+│   └── AdapterQuotaError
+├── AdapterResponseError          the answer cannot be read
+├── AdapterStreamInterruptedError
+├── AdapterCircuitOpenError       refused here, nothing was sent
+├── AdapterOverloadedError        refused here, nothing was sent
+└── AdapterDeadlineError          the caller's time ran out
 """
 
 from enum import StrEnum

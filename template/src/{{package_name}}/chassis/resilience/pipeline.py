@@ -1,11 +1,10 @@
-"""Pipeline: the chain of middlewares that one call to a provider goes through."""
+"""Pipeline: the chain of middlewares around every call to a provider, and the stand-in that sends calls into it."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from ..contracts.call import current_record
-from ..contracts.operation import Operation
+from ..contracts.call import Operation, current_record
 
 type Proceed = Callable[[Call], Awaitable[Any]]
 
@@ -59,3 +58,36 @@ async def _invoke(call: Call) -> Any:
     if record is not None and not (call.operation.control and call.operation.idempotent):
         record.attempts += 1
     return await call.invoke()
+
+
+class _Guarded:
+    """Stands in for a port; the wrapped method is looked up anew at each call, so it may be replaced."""
+
+    def __init__(self, port: object, guards: Mapping[str, Callable[..., Awaitable[Any]]]) -> None:
+        self._port = port
+        self._guards = guards
+
+    def __getattr__(self, name: str) -> Any:
+        guard = self._guards.get(name)
+        return getattr(self._port, name) if guard is None else guard
+
+    def __repr__(self) -> str:
+        return f"guarded({type(self._port).__name__})"
+
+
+def guard[P](port: P, pipeline: Pipeline, operations: Mapping[str, Operation], *, provider: str, kind: str) -> P:
+    """Return a stand-in of the same type whose `operations` run through the pipeline.
+
+    Attributes that are no operation (such as `aclose`) reach the port itself.
+    """
+
+    def guarded(operation: Operation) -> Callable[..., Awaitable[Any]]:
+        def call(*args: Any, **kwargs: Any) -> Awaitable[Any]:
+            def invoke() -> Awaitable[Any]:
+                return cast("Awaitable[Any]", getattr(port, operation.name)(*args, **kwargs))
+
+            return pipeline.run(Call(provider, kind, operation, invoke))
+
+        return call
+
+    return cast("P", _Guarded(port, {name: guarded(operation) for name, operation in operations.items()}))

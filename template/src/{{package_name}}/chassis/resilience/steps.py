@@ -1,4 +1,4 @@
-"""Steps: the middlewares that every pipeline has."""
+"""Steps: the middlewares that every pipeline has, and their order."""
 
 import asyncio
 import logging
@@ -7,8 +7,8 @@ from typing import Any
 
 from ..contracts.context import current, entered
 from ..contracts.errors import AdapterDeadlineError, AdapterError, AdapterResponseError, ServiceError
-from .pipeline import Call, Proceed
-from .settings import Timeouts
+from .pipeline import Call, Middleware, Pipeline, Proceed
+from .settings import Resilience, Timeouts
 
 _log = logging.getLogger(__name__)
 
@@ -59,18 +59,20 @@ class Deadline:
         """
         total = self._timeouts.control_total_s if call.operation.control else self._timeouts.total_s
         context = current().shortened(total)
+        if context.remaining_s() == 0.0:
+            # Noticed before anything is sent.
+            raise self._passed(call, None)
         try:
             with entered(context):
-                # An expired deadline is noticed before anything is sent.
-                if context.remaining_s() == 0.0:
-                    raise TimeoutError
                 async with asyncio.timeout_at(context.deadline):
                     return await proceed(call)
         except TimeoutError as cause:
-            message = "the deadline passed"
-            raise AdapterDeadlineError(
-                message, adapter=call.provider, operation=call.operation.name, cause=cause
-            ) from cause
+            raise self._passed(call, cause) from cause
+
+    def _passed(self, call: Call, cause: TimeoutError | None) -> AdapterDeadlineError:
+        return AdapterDeadlineError(
+            "the deadline passed", adapter=call.provider, operation=call.operation.name, cause=cause
+        )
 
 
 class MapErrors:
@@ -96,3 +98,9 @@ class MapErrors:
             raise AdapterResponseError(
                 message, adapter=call.provider, operation=call.operation.name, cause=cause
             ) from cause
+
+
+def build_pipeline(settings: Resilience) -> Pipeline:
+    """Compose the steps in their fixed order, outermost first."""
+    steps: list[Middleware] = [Log(), Deadline(settings.timeouts), MapErrors()]
+    return Pipeline(steps)

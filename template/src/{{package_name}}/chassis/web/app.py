@@ -9,10 +9,9 @@ from ..config.settings import Settings
 from ..container import Container
 from ..features import Feature
 from ..identity import SERVICE, service_version
-from . import health
+from ..web import health
 from .problems import install_problems
-from .requests import refuse_unknown_parameters
-from .responses import ProblemDocument
+from .routes import ProblemDocument, refuse_unknown_parameters
 from .surroundings import Surroundings
 
 DEFAULT_MAX_BODY_BYTES = 64 * 1024

@@ -11,7 +11,7 @@ from ..config.settings import Settings
 from ..container import Container, Ping
 from ..contracts.work import LongWork
 from ..identity import SERVICE, TEMPLATE_VERSION, service_version
-from .responses import json_response
+from .routes import json_response
 
 PING_TIMEOUT_S = 2.0
 

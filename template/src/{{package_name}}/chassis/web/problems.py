@@ -72,7 +72,7 @@ class CallFailed(Exception):  # noqa: N818 - it is answered, not handled
         self.envelope = envelope
 
 
-def problem(  # noqa: PLR0913 - the members of the document
+def problem(
     code: str,
     detail: str,
     *,
@@ -147,7 +147,9 @@ def install_problems(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> Response:
         is_json = request.headers.get("content-type", "").startswith("application/json")
-        unreadable = ("malformed_json", "The body is not valid JSON.") if is_json else ("invalid_request", str(error.detail))
+        unreadable = (
+            ("malformed_json", "The body is not valid JSON.") if is_json else ("invalid_request", str(error.detail))
+        )
         code, detail = _OF_STATUS.get(error.status_code, unreadable)
         return problem(code, detail, instance=request.url.path, headers=error.headers)
 

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..contracts.context import Context, entered
 from ..contracts.errors import RequestError
-from ..contracts.identifier import new_id
+from ..contracts.identity import new_id
 from .problems import problem
 
 MAX_HEADER_BYTES = 16 * 1024

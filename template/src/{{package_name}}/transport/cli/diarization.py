@@ -10,7 +10,7 @@ from ...chassis.cli.session import AsJson, Session
 from ...chassis.container import Container
 from ...chassis.contracts.envelope import Finished
 from ...chassis.contracts.errors import RequestError
-from ...chassis.spool import describe_file
+from ...chassis.work import describe_file
 from ...domain.diarization import AudioFile, Diarization
 from ...service.diarization import DiarizationService
 

@@ -9,10 +9,9 @@ from starlette.datastructures import FormData, UploadFile
 
 from ...chassis.contracts.envelope import Envelope, Failed, Pending
 from ...chassis.contracts.errors import RequestError
-from ...chassis.spool import Spool
 from ...chassis.web.problems import validation_problem
-from ...chassis.web.requests import media_type, provided
-from ...chassis.web.responses import PROBLEMS, finished, json_response
+from ...chassis.web.routes import PROBLEMS, finished, json_response, media_type, provided
+from ...chassis.work import Spool
 from ...domain.diarization import AudioFile, Diarization, DiarizationParams
 from ...service.diarization import DiarizationService
 

@@ -7,8 +7,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...chassis.contracts.envelope import Envelope, Succeeded
-from ...chassis.web.requests import provided, require_json
-from ...chassis.web.responses import PROBLEMS, finished, json_response
+from ...chassis.web.routes import PROBLEMS, finished, json_response, provided, require_json
 from ...domain.genai import Generation, GenerationParams, GenerationPolicy, GenerationRequest
 from ...service.genai import GenAIService
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ....chassis.concurrency import BlockingBridge
 from ....chassis.contracts.errors import AdapterNotFoundError, RequestError
-from ....chassis.contracts.identifier import new_id
+from ....chassis.contracts.identity import new_id
 from ....chassis.providers import ProviderConfig, ProviderKind, Resources
 from ....domain.diarization import AudioFile, Diarization, DiarizationParams, Diarizer, ProviderJob, ProviderState
 from .wav import UnreadableAudioError, WavFile, open_wav

@@ -2,8 +2,8 @@
 
 Limits, all of the method: one voice at a time (overlapping speech goes to one); voices of nearly the same pitch and
 timbre are one speaker; speech more than 35 dB softer than the loudest of its minute is taken for background; music,
-and any sound that comes and goes, is taken for speech; a steady sound is not; below about 10 dB of signal over noise the
-soft ends of turns are lost. The numbers were set on synthetic voices only.
+and any sound that comes and goes, is taken for speech, a steady sound is not; below about 10 dB of signal over noise
+the soft ends of turns are lost. The numbers were set on synthetic voices only.
 """
 
 from collections.abc import Callable, Iterator

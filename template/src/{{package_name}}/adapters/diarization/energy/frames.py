@@ -61,7 +61,7 @@ def measure(wav: WavFile, on_progress: Callable[[float], None], cancelled: Calla
         spectrum = np.fft.rfft(pieces * window, 2 * window.size)[:, :_BINS]
         power = np.square(spectrum.real) + np.square(spectrum.imag)
         here = slice(row, row + len(pieces))
-        frames.levels_db[here] = _levels(power, band_weights)
+        frames.levels_db[here] = 10 * np.log10(power @ band_weights + _TINY)
         frames.pitch[here] = _pitch(power)
         row = here.stop
         on_progress(row / rows)
@@ -85,10 +85,6 @@ def _pieces(wav: WavFile, size: int, rows: int) -> Iterator[Floats]:
         keep = row * rate // HOPS_PER_S - first_sample
         buffer = buffer[keep:]
         first_sample += keep
-
-
-def _levels(power: Floats, band_weights: Floats) -> Floats:
-    return 10 * np.log10(power @ band_weights + _TINY)
 
 
 def _pitch(power: Floats) -> Floats:

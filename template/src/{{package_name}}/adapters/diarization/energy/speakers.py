@@ -78,8 +78,10 @@ def _features(frames: Frames, rows: Integers) -> Floats:
 def _pieces(rows: Integers) -> Integers:
     """The number of the piece of every voiced row: cut at pauses, and inside them about every 0.8 voiced seconds."""
     edges = [0, *_after_pauses(rows).tolist(), len(rows)]
-    counts = [max(1, round((last - first) / _PIECE_ROWS)) for first, last in pairwise(edges)]
-    cuts = [np.linspace(first, last, count, endpoint=False).astype(int) for (first, last), count in zip(pairwise(edges), counts, strict=True)]
+    cuts = [
+        np.linspace(first, last, max(1, round((last - first) / _PIECE_ROWS)), endpoint=False).astype(int)
+        for first, last in pairwise(edges)
+    ]
     starts = np.concatenate(cuts)
     return np.repeat(np.arange(len(starts)), np.diff(starts, append=len(rows)))
 
@@ -126,9 +128,8 @@ def _distances(centres: Floats, sizes: Floats, number: int) -> Floats:
 
 def _assign(features: Floats, rows: Integers, centres: Floats) -> Integers:
     """The voice of every voiced row: the cheapest path through steps of 5 rows, changes being dearer inside a burst."""
-    far = np.stack([_cost(features, centre) for centre in centres], axis=1)
     starts = np.union1d(np.arange(0, len(rows), _STEP_ROWS), _after_pauses(rows))
-    costs = np.add.reduceat(far, starts, axis=0)
+    costs = np.stack([np.add.reduceat(_cost(features, centre), starts) for centre in centres], axis=1)
     gaps_s = (rows[starts] - rows[np.maximum(starts - 1, 0)]) / HOPS_PER_S
     prices = _CHANGE_COST / (1 + 4 * gaps_s)
     came_from = np.empty(costs.shape, np.int16)

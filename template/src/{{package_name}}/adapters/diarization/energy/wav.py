@@ -24,7 +24,7 @@ _FMT_BYTES = 16
 _EXTENSIBLE_BYTES = 40
 _PCM_SUBFORMAT = bytes.fromhex("0100000000001000800000aa00389b71")
 _STREAMED = 0xFFFFFFFF
-_BYTE = 8
+_CUT_SHORT = ("The file ends within its header", "a whole WAV file")
 
 
 class UnreadableAudioError(ValueError):
@@ -69,14 +69,12 @@ def open_wav(path: Path) -> WavFile:
     Source: Microsoft, "Multiple Channel Audio Data and WAVE Files" (WAVEFORMATEX, WAVEFORMATEXTENSIBLE).
     """
     file_bytes = path.stat().st_size
-    if file_bytes == 0:
-        raise UnreadableAudioError(found="The file is empty", expected="a WAV file")
+    _check(file_bytes > 0, "The file is empty", "a WAV file")
     with path.open("rb") as file:
         head = file.read(_RIFF_BYTES)
-        if not _is_like(head[:4], b"RIFF") or not _is_like(head[8:], b"WAVE"):
-            raise UnreadableAudioError(found="The file does not begin with a RIFF/WAVE header", expected="a WAV file")
-        if len(head) < _RIFF_BYTES:
-            raise _truncated()
+        like_wav = b"RIFF".startswith(head[:4]) and b"WAVE".startswith(head[8:])
+        _check(like_wav, "The file does not begin with a RIFF/WAVE header", "a WAV file")
+        _check(len(head) == _RIFF_BYTES, *_CUT_SHORT)
         fmt, data_bytes = _walk(file)
         offset = file.tell()
     rate_hz, channels, bits = _format(fmt)
@@ -97,63 +95,55 @@ def read_mono(wav: WavFile, chunk_s: float) -> Iterator["NDArray[np.float32]"]:
         for position in range(0, wav.frames, per_chunk):
             wanted = min(per_chunk, wav.frames - position) * frame_bytes
             raw = file.read(wanted)
-            if len(raw) < wanted:
-                raise UnreadableAudioError(found="The file became shorter while it was read", expected="no change")
+            _check(len(raw) == wanted, "The file became shorter while it was read", "no change")
             yield _decode(raw, wav)
+
+
+def _check(holds: bool, found: str, expected: str) -> None:  # noqa: FBT001 - reads like an assertion
+    if not holds:
+        raise UnreadableAudioError(found, expected)
 
 
 def _walk(file: BinaryIO) -> tuple[bytes, int]:
     """The body of the fmt chunk and the size of the data chunk; leaves the file at the first sample."""
-    fmt: bytes | None = None
+    fmt = b""
     for _ in range(MAX_CHUNKS):
         head = file.read(_CHUNK_BYTES)
-        if not head:
-            missing = "fmt" if fmt is None else "data"
-            raise UnreadableAudioError(found=f"The file has no {missing} chunk", expected="fmt and data chunks")
-        if len(head) < _CHUNK_BYTES:
-            raise _truncated()
+        _check(head != b"", f"The file has no {'data' if fmt else 'fmt'} chunk", "a fmt and a data chunk")
+        _check(len(head) == _CHUNK_BYTES, *_CUT_SHORT)
         name, size = struct.unpack("<4sI", head)
-        if name == b"data" and fmt is None:
-            raise UnreadableAudioError(found="The file has no fmt chunk before its data chunk", expected="fmt first")
-        if name == b"data" and fmt is not None:
+        if name == b"data":
+            _check(fmt != b"", "The file has no fmt chunk before its data chunk", "fmt first")
             return fmt, size
         body_end = file.tell() + size + size % 2
         if name == b"fmt ":
             fmt = file.read(min(size, _EXTENSIBLE_BYTES))
-            if len(fmt) < min(size, _EXTENSIBLE_BYTES):
-                raise _truncated()
+            _check(len(fmt) == min(size, _EXTENSIBLE_BYTES), *_CUT_SHORT)
+            _check(size >= _FMT_BYTES, f"The fmt chunk has {size} bytes", f"at least {_FMT_BYTES}")
         file.seek(body_end)
     raise UnreadableAudioError(found=f"The file has {MAX_CHUNKS} chunks before its samples", expected="fewer")
 
 
 def _format(fmt: bytes) -> tuple[int, int, int]:
     """Rate, channels and bits of a fmt chunk, all within the limits."""
-    if len(fmt) < _FMT_BYTES:
-        raise UnreadableAudioError(found=f"The fmt chunk has {len(fmt)} bytes", expected=f"at least {_FMT_BYTES}")
     tag, channels, rate_hz, _, block_bytes, bits = struct.unpack_from("<HHIIHH", fmt)
-    extensible_pcm = tag == _EXTENSIBLE and fmt[24:] == _PCM_SUBFORMAT
-    if tag != _PCM and not extensible_pcm:
-        raise UnreadableAudioError(found=f"The samples are not PCM (format 0x{tag:04X})", expected="uncompressed PCM")
-    if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
-        raise UnreadableAudioError(found=f"The rate is {rate_hz} Hz", expected=f"{MIN_RATE_HZ} to {MAX_RATE_HZ} Hz")
-    if channels not in CHANNELS:
-        raise UnreadableAudioError(found=f"The file has {channels} channels", expected="1 or 2")
-    if bits not in BITS:
-        raise UnreadableAudioError(found=f"The samples have {bits} bits", expected="8, 16 or 24")
-    if block_bytes != channels * bits // 8:
-        raise UnreadableAudioError(found=f"The block align is {block_bytes} bytes", expected=f"{channels * bits // 8}")
+    is_pcm = tag == _PCM or (tag == _EXTENSIBLE and fmt[24:] == _PCM_SUBFORMAT)
+    fitting = channels * bits // 8
+    _check(is_pcm, f"The samples are not PCM (format 0x{tag:04X})", "uncompressed PCM")
+    _check(MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ, f"The rate is {rate_hz} Hz", f"{MIN_RATE_HZ} to {MAX_RATE_HZ} Hz")
+    _check(channels in CHANNELS, f"The number of channels is {channels}", "1 or 2")
+    _check(bits in BITS, f"The samples have {bits} bits", "8, 16 or 24")
+    _check(block_bytes == fitting, f"The block align is {block_bytes} bytes", f"{fitting}")
     return rate_hz, channels, bits
 
 
 def _frames(data_bytes: int, available_bytes: int, frame_bytes: int) -> int:
     """How many whole frames the data chunk holds; refuses a size that the file does not keep."""
-    if data_bytes == _STREAMED or (data_bytes == 0 and available_bytes > 0):
-        raise UnreadableAudioError(found="The header leaves the size of the audio open", expected="the real size")
-    if data_bytes > available_bytes:
-        found = f"The header claims {data_bytes} bytes of audio but {available_bytes} follow"
-        raise UnreadableAudioError(found, expected="the whole file")
-    if data_bytes < frame_bytes:
-        raise UnreadableAudioError(found="The file holds no audio (0 frames)", expected="at least 1")
+    is_open = data_bytes == _STREAMED or (data_bytes == 0 and available_bytes > 0)
+    claim = f"The header claims {data_bytes} bytes of audio but {available_bytes} follow"
+    _check(not is_open, "The header leaves the size of the audio open (a stream)", "the real size")
+    _check(data_bytes <= available_bytes, claim, "the whole file")
+    _check(data_bytes >= frame_bytes, "The file holds no audio (0 frames)", "at least 1 frame")
     return data_bytes // frame_bytes
 
 
@@ -161,22 +151,10 @@ def _decode(raw: bytes, wav: WavFile) -> "NDArray[np.float32]":
     """Little-endian PCM as mono float32; 8 bit is unsigned, the others signed."""
     import numpy as np  # noqa: PLC0415 - numpy comes with the first samples, not with the header
 
-    full_scale = np.float32(2.0 ** (1 - wav.bits))
-    if wav.bits == _BYTE:
-        samples = (np.frombuffer(raw, np.uint8).astype(np.float32) - np.float32(128)) * full_scale
-    elif wav.bits == 2 * _BYTE:
-        samples = np.frombuffer(raw, "<i2").astype(np.float32) * full_scale
-    else:
-        widened = np.zeros((len(raw) // 3, 4), np.uint8)
-        widened[:, 1:] = np.frombuffer(raw, np.uint8).reshape(-1, 3)
-        samples = widened.view("<i4")[:, 0].astype(np.float32) * np.float32(2.0**-31)
+    sample_bytes = wav.bits // 8
+    widened = np.zeros((len(raw) // sample_bytes, 4), np.uint8)
+    widened[:, -sample_bytes:] = np.frombuffer(raw, np.uint8).reshape(-1, sample_bytes)
+    if sample_bytes == 1:
+        widened ^= np.array([0, 0, 0, 0x80], np.uint8)
+    samples = widened.view("<i4")[:, 0].astype(np.float32) * np.float32(2.0**-31)
     return samples if wav.channels == 1 else samples.reshape(-1, 2).mean(axis=1, dtype=np.float32)
-
-
-def _is_like(head: bytes, magic: bytes) -> bool:
-    """Whether the bytes are the magic, or as much of it as the file had."""
-    return magic.startswith(head)
-
-
-def _truncated() -> UnreadableAudioError:
-    return UnreadableAudioError(found="The file ends within its header", expected="a whole WAV file")

@@ -1,10 +1,18 @@
-"""Fingerprint: one digest for the same question, whoever answers it and when."""
+"""Identity: ids for what happens, fingerprints for what was asked."""
 
 import hashlib
 import json
 import math
+import secrets
+import time
 from collections.abc import Mapping
 from typing import Any
+
+
+def new_id(prefix: str) -> str:
+    """Return a new id such as `gen_0190f3a7c4d81f...`: 48 bits of milliseconds, 80 random bits."""
+    return f"{prefix}_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+
 
 VERSION = 1
 """Part of every fingerprint; raised when the canonical form changes."""

@@ -1,0 +1,104 @@
+"""Routes: what they ask of a request before their own work, and how they answer."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+from ..contracts.envelope import Failed, Finished
+from ..contracts.errors import RequestError
+from ..contracts.json import to_json
+from ..contracts.providers import did_you_mean
+from .problems import CallFailed
+
+
+def provided[T](type_: type[T]) -> Callable[[Request], T]:
+    """Return a dependency that yields the running service's instance of a type."""
+
+    def instance(request: Request) -> T:
+        found: T = request.app.state.container[type_]
+        return found
+
+    return instance
+
+
+def media_type(request: Request, *accepted: str) -> str:
+    """Return the media type of the body without its parameters.
+
+    Raises:
+        RequestError: `unsupported_media`, if it is not one of those accepted.
+    """
+    found = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if found not in accepted:
+        message = f"Expected a body of type {' or '.join(accepted)}."
+        raise RequestError(message, code="unsupported_media", location="header")
+    return found
+
+
+def require_json(request: Request) -> None:
+    """Refuse a body that does not call itself JSON."""
+    media_type(request, "application/json")
+
+
+def refuse_unknown_parameters(request: Request) -> None:
+    """Refuse query parameters that the route does not know."""
+    route = request.scope.get("route")
+    known = [parameter.alias for parameter in route.dependant.query_params] if isinstance(route, APIRoute) else []
+    for name in request.query_params:
+        if name not in known:
+            expected = f" Known: {', '.join(known)}." if known else " The route takes none."
+            message = f"No parameter is named {name[:64]!r}.{did_you_mean(name[:64], known)}{expected}"
+            raise RequestError(message, code="unknown_parameter", pointer=f"/{name[:64]}", location="query")
+
+
+class ProblemItem(BaseModel):
+    """One wrong part of a request."""
+
+    code: str
+    message: str
+    pointer: str
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457, with the members that every problem of this service has."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    correlation_id: str
+    retryable: bool
+    errors: list[ProblemItem] | None = None
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    name: {
+        "description": "Problem document",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
+    }
+    for name in ("4XX", "5XX")
+}
+"""What routes say in the OpenAPI document about failures."""
+
+
+def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a contract value as JSON: absent when unknown, times with six decimals."""
+    content = json.dumps(to_json(value), ensure_ascii=False, separators=(",", ":")).encode()
+    return Response(content, status, dict(headers or {}), media_type="application/json")
+
+
+def finished(envelope: Finished[Any]) -> Response:
+    """Return a succeeded envelope.
+
+    Raises:
+        CallFailed: for a failed one, which is answered as a problem.
+    """
+    if isinstance(envelope, Failed):
+        raise CallFailed(envelope)
+    return json_response(envelope)
