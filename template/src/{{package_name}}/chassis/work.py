@@ -66,7 +66,7 @@ class InProcessRunner:
         try:
             with entered(replace(current(), deadline=None)):
                 await self._works[name](id_, payload)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the last place that can tell
             _log.exception("work_crashed", extra={"work": name, "work_id": id_})
 
     async def wait(self, id_: str) -> None:

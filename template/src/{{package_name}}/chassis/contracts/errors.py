@@ -112,7 +112,7 @@ class AdapterError(ServiceError):
     default_message = "The provider failed."
     default_request_state: ClassVar[RequestState] = RequestState.UNKNOWN
 
-    def __init__(  # noqa: PLR0913 - every field of an error is named by its caller
+    def __init__(
         self,
         message: str,
         *,

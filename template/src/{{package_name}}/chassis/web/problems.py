@@ -50,6 +50,7 @@ _OF_STATUS = {
     413: ("body_too_large", "The body is larger than this path takes."),
     415: ("unsupported_media", "The path does not take this type of body."),
 }
+_NO_JSON = "The body is not valid JSON."
 _MAX_ERRORS = 20
 _MAX_POINTER_CHARS = 256
 
@@ -147,9 +148,7 @@ def install_problems(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> Response:
         is_json = request.headers.get("content-type", "").startswith("application/json")
-        unreadable = (
-            ("malformed_json", "The body is not valid JSON.") if is_json else ("invalid_request", str(error.detail))
-        )
+        unreadable = ("malformed_json", _NO_JSON) if is_json else ("invalid_request", str(error.detail))
         code, detail = _OF_STATUS.get(error.status_code, unreadable)
         return problem(code, detail, instance=request.url.path, headers=error.headers)
 
@@ -163,7 +162,7 @@ def validation_problem(error: ValidationError, above: str = "") -> ValidationPro
 def _error(detail: Mapping[str, Any], above: str = "") -> dict[str, str]:
     place, *path = detail["loc"] or ("body",)
     if detail["type"] == "json_invalid":
-        return {"in": "body", "pointer": above, "code": "malformed_json", "message": "The body is not valid JSON."}
+        return {"in": "body", "pointer": above, "code": "malformed_json", "message": _NO_JSON}
     code = {"extra_forbidden": "unknown_field"}.get(detail["type"], "invalid_request")
     escaped = (str(part).replace("~", "~0").replace("/", "~1") for part in path)
     pointer = above + "".join(f"/{part}" for part in escaped)
