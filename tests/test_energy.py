@@ -71,7 +71,7 @@ def noisy(samples: Samples, turns: list[Turn], kind: str, snr_db: float) -> Samp
         return samples
     speech_s = sum(end_s - start_s for start_s, end_s, _ in turns)
     power = np.sum(only(samples, turns) ** 2) / (speech_s * RATE_HZ)
-    return samples + noise(len(samples), kind) * np.sqrt(power) * 10 ** (-snr_db / 20)
+    return samples + noise(len(samples), kind) * float(np.sqrt(power) * 10 ** (-snr_db / 20))
 
 
 def diarize(path: Path, min_speakers: int | None = None, max_speakers: int | None = None) -> Diarization:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from .contracts.context import current
 from .contracts.errors import (
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     import httpx2
 
     from .providers import HttpProviderConfig
+
+
+class Where(TypedDict):
+    """Which call failed, as every adapter error names it."""
+
+    adapter: str
+    operation: str
+
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """Longest answer that is read; a longer one is an error, not a full memory."""
@@ -79,7 +87,7 @@ async def post_json(
     """
     import httpx2  # noqa: PLC0415 - see open_http
 
-    where = {"adapter": adapter, "operation": operation}
+    where = Where(adapter=adapter, operation=operation)
     try:
         async with client.stream("POST", path, json=body, headers=_headers()) as response:
             content = await _bounded(response, where)
@@ -111,7 +119,7 @@ def _headers() -> dict[str, str]:
     return headers
 
 
-async def _bounded(response: "httpx2.Response", where: Mapping[str, str]) -> bytes:
+async def _bounded(response: "httpx2.Response", where: Where) -> bytes:
     content = bytearray()
     async for piece in response.aiter_bytes():
         content += piece
@@ -121,7 +129,7 @@ async def _bounded(response: "httpx2.Response", where: Mapping[str, str]) -> byt
     return bytes(content)
 
 
-def failure_of(status: int, headers: Mapping[str, str], where: Mapping[str, str]) -> AdapterError:
+def failure_of(status: int, headers: Mapping[str, str], where: Where) -> AdapterError:
     """Return the error for an answer that is not a success.
 
     408, 425, 429 and 5xx except 501 may be tried again. A redirect is an unreadable answer: the base URL is wrong.

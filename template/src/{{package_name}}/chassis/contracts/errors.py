@@ -112,7 +112,7 @@ class AdapterError(ServiceError):
     default_message = "The provider failed."
     default_request_state: ClassVar[RequestState] = RequestState.UNKNOWN
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the fields of an error, each named by its caller
         self,
         message: str,
         *,
