@@ -52,6 +52,7 @@ def _excess(levels: Floats) -> Floats:
     audible = peaks[peaks > _AUDIBLE_DB]
     lowest = max(_AUDIBLE_DB, float(np.percentile(audible, 98)) - _RANGE_DB) if len(audible) else 0.0
     floor = np.maximum(np.percentile(levels, 10, axis=0), lowest)
+    excess = np.zeros(len(levels))
     for _ in range(3):
         excess = np.sort(np.maximum(levels - floor, 0), axis=1)[:, -_STRONGEST:].mean(axis=1)
         quiet = excess < _QUIET_DB

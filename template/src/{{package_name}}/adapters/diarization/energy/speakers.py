@@ -54,6 +54,7 @@ def label_rows(
         parts = [slice(first, first + _GROUP) for first in range(0, len(centres), _GROUP)]
         merged = [_merge(centres[part], sizes[part], min(fewest, _GROUP // 2), _GROUP // 2) for part in parts]
         centres, sizes = (np.concatenate(side) for side in zip(*merged, strict=True))
+    voiced = np.zeros(len(rows), np.intp)
     for _ in range(_ROUNDS):
         centres, sizes = _merge(centres, sizes, fewest, most)
         voiced = _assign(features, rows, centres)
