@@ -22,7 +22,7 @@ _WORK_TIMEOUT_S = 60
 
 def main() -> int:
     """Return 0 when the service was rendered, answered both questions and stopped cleanly."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - this file is what tells a stranger
         sys.exit(f"Python 3.11 or newer is needed to start; this is {sys.version.split()[0]}.")
     _say("Setting up the tools (into .tools and .venv of this folder)")
     sync()

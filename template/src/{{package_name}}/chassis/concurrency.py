@@ -2,35 +2,26 @@
 
 import asyncio
 from collections.abc import Callable
-
-import anyio
-import anyio.to_thread
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 
 class BlockingBridge:
-    """Runs blocking functions in threads, at most `max_threads` at a time.
+    """Runs blocking functions in threads of its own, at most `max_threads` at a time; others wait in order.
 
-    A cancelled caller is let go at once. Its thread cannot be stopped, so the permit comes back only when the
-    thread ends.
+    A cancelled caller is let go at once. What has not begun is dropped then; a thread that runs cannot be stopped,
+    so its place is free again only when it has ended.
     """
 
     def __init__(self, max_threads: int) -> None:
-        """Give this bridge a limit of its own."""
-        self._limiter = anyio.CapacityLimiter(max_threads)
-        self._running: set[asyncio.Task[object]] = set()
+        """Start no thread yet."""
+        self._threads = ThreadPoolExecutor(max_threads, thread_name_prefix="blocking")
 
     async def run[T](self, function: Callable[[], T]) -> T:
         """Return what the function returns; its exceptions pass through."""
-        task = asyncio.create_task(anyio.to_thread.run_sync(function, limiter=self._limiter))
-        self._running.add(task)
-        task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
-
-    def _ended(self, task: asyncio.Task[object]) -> None:
-        self._running.discard(task)
-        if not task.cancelled():
-            task.exception()  # a caller that was let go does not come back for it
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, copy_context().run, function)
 
     async def aclose(self) -> None:
-        """Wait until every thread has ended."""
-        await asyncio.gather(*self._running, return_exceptions=True)
+        """Drop what has not begun, and wait until every thread has ended."""
+        await asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)

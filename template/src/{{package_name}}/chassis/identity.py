@@ -1,5 +1,6 @@
 """Identity: the names of this service, all derived from the one name of its package."""
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGE = __name__.partition(".")[0]
@@ -15,6 +16,7 @@ TEMPLATE_VERSION = "0.1.0"
 """Release of the template that the managed files come from; each release sets it."""
 
 
+@cache
 def service_version() -> str:
     """Return the installed version of the service, `0.0.0` when it runs without being installed."""
     try:

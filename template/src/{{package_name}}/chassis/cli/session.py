@@ -23,7 +23,7 @@ EXIT_FAILED = 1
 EXIT_CONFIGURATION = 78
 """`EX_CONFIG`. Source: sysexits.h."""
 
-type AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @dataclass(frozen=True, slots=True)

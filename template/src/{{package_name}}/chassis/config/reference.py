@@ -2,57 +2,120 @@
 
 from collections.abc import Iterator, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import HttpUrl, SecretStr
 from pydantic_core import PydanticUndefined
 
+from ..identity import SERVICE
 from .checking import Leaf, leaves
-from .section import ServiceSection
-from .sources import SettingPath, variable_of
+from .section import Section, ServiceSection
+from .sources import variable_of
 
 if TYPE_CHECKING:
     from ..features import Feature
 
-_HEAD = """# Settings, all optional; copy to .env and uncomment what you change. Generated: `just fmt` renews it.
-# Order: arguments, environment, .env.local, .env.<environment>, .env, config file, secrets directory, defaults.
-"""
+_ENV_HEAD = f"""\
+# Every setting is optional: copy this file to .env and uncomment what you change. `just fmt` renews it.
+# What the values mean and where else they can stand: docs/settings.md, `uv run {SERVICE} config show`."""
+
+_PAGE_HEAD = f"""\
+# Settings
+
+Each setting is an environment variable. This page is generated from the declarations beside their owners:
+`just fmt` renews it.
+
+The first place that states a value decides:
+
+1. arguments of the command: `--environment`, `--host`, `--port`
+2. environment variables
+3. `.env.local`
+4. `.env.dev`, `.env.staging` or `.env.prod`; which one, say the places above or `.env`
+5. `.env`
+6. the TOML file that `{variable_of(("config_file",))}` names: `{variable_of(("http", "port"))}` is `port` in `[http]`
+7. the secrets directory
+8. the default
+
+An empty value counts as not stated; a list is written as JSON. All values are checked together before anything starts,
+and what is wrong is reported at once with exit code 78. A variable with the prefix that is no setting gives a warning,
+and is refused by `uv run {SERVICE} config check --strict`. `uv run {SERVICE} config show` prints every value with the
+place that it came from; secrets stay masked."""
+
+_PROVIDERS = """\
+A provider is a configured instance of a kind; the kinds are the modules of `adapters/<object>/`. It exists when an
+object selects it or when one of its variables is set. Put its name, in capitals, for `<NAME>`; without `KIND` the
+name is the kind. Only a selected provider has to be complete."""
+
+_PROVIDER_NAME = "<name>"
+
+
+class _Group(NamedTuple):
+    """Settings that are documented together."""
+
+    title: str
+    settings: Sequence[Leaf]
+    text: str = ""
 
 
 def env_example(features: Sequence["Feature"]) -> str:
     """Return the text of `.env.example`: every setting with its default, commented out."""
-    lines = [_HEAD]
-    for title, settings in _groups(features):
-        lines.append(f"# {title}")
-        for leaf in settings:
-            lines.append(f"# {leaf.field.description}")
+    blocks = [_ENV_HEAD]
+    for group in _groups(features):
+        lines = [f"# --- {group.title}"]
+        for leaf in group.settings:
+            choices = _choices(leaf.field.annotation)
+            lines.append(f"# {leaf.field.description}{f' ({choices})' if choices else ''}")
             lines.append(f"#{variable_of(leaf.path)}={_default(leaf)}")
-        lines.append("")
-    return "\n".join(lines)
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n"
 
 
 def reference_table(features: Sequence["Feature"]) -> str:
     """Return the Markdown page of every setting."""
-    lines = ["# Settings", "", "Generated from the declarations; `just fmt` renews this page.", ""]
-    for title, settings in _groups(features):
-        lines += [f"## {title}", "", "| variable | default | secret | meaning |", "|---|---|---|---|"]
-        for leaf in settings:
-            secret = "yes" if leaf.secret else "no"
-            default = f"`{_default(leaf)}`" if _default(leaf) else ("required" if leaf.field.is_required() else "")
-            lines.append(f"| `{variable_of(leaf.path)}` | {default} | {secret} | {leaf.field.description} |")
-        lines.append("")
-    return "\n".join(lines)
+    blocks = [_PAGE_HEAD]
+    for group in _groups(features):
+        blocks += [f"## {group.title}", *filter(None, [group.text])]
+        lines = ["| variable | value | default | meaning |", "|---|---|---|---|"]
+        lines += [_row(leaf) for leaf in group.settings]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n"
 
 
-def _groups(features: Sequence["Feature"]) -> Iterator[tuple[str, list[Leaf]]]:
-    yield "service", list(leaves(ServiceSection, ()))
+def _row(leaf: Leaf) -> str:
+    default = "required" if leaf.field.is_required() else _default(leaf) and f"`{_default(leaf)}`"
+    cells = (f"`{variable_of(leaf.path)}`", _values(leaf), default, str(leaf.field.description))
+    return f"| {' | '.join(cell.replace('|', '\\|') for cell in cells)} |"
+
+
+def _groups(features: Sequence["Feature"]) -> Iterator[_Group]:
+    """Yield the sections, then what all providers have in common, once, and then what each kind adds to it."""
+    yield _Group("service", list(leaves(ServiceSection, ())))
     for feature in features:
-        yield feature.name, list(leaves(feature.section, (feature.name,)))
+        yield _Group(feature.name, list(leaves(feature.section, (feature.name,))))
+    kinds = list(_kinds(features))
+    if kinds:
+        root = _root(kinds[0][1])
+        yield _Group("every provider", list(leaves(root, ("providers", _PROVIDER_NAME))), _PROVIDERS)
+    for kind, model in kinds:
+        path = ("providers", kind)
+        common = [(leaf.path, leaf.field.default) for leaf in leaves(_root(model), path)]
+        own = [leaf for leaf in leaves(model, path) if (leaf.path, leaf.field.default) not in common]
+        if own:
+            yield _Group(f"provider {kind}", own)
+
+
+def _kinds(features: Sequence["Feature"]) -> Iterator[tuple[str, type[Section]]]:
     for feature in features:
-        for kind in feature.catalogue.names if feature.catalogue is not None else ():
-            model: type[BaseModel] = feature.catalogue.kind(kind).config if feature.catalogue is not None else BaseModel
-            path: SettingPath = ("providers", kind)
-            yield f"provider {kind} of {feature.name}", list(leaves(model, path))
+        if feature.catalogue is not None:
+            for name in feature.catalogue.names:
+                yield name, feature.catalogue.kind(name).config
+
+
+def _root(config: type[Section]) -> type[Section]:
+    """Return the class that the settings of every provider derive from."""
+    return [base for base in config.__mro__ if issubclass(base, Section) and base is not Section][-1]
 
 
 def _default(leaf: Leaf) -> str:
@@ -62,3 +125,30 @@ def _default(leaf: Leaf) -> str:
     if isinstance(default, Enum):
         return str(default.value)
     return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+_WORDS = {SecretStr: "secret", HttpUrl: "URL", Path: "path", int: "whole number", float: "number", str: "text"}
+
+
+def _values(leaf: Leaf) -> str:
+    """Say in a few words what can be set."""
+    return _choices(leaf.field.annotation) or _WORDS.get(_stated(leaf.field.annotation), "JSON")
+
+
+def _choices(annotation: Any) -> str:
+    """Return the values that a setting can only have, or nothing where there are too many to name."""
+    stated = _stated(annotation)
+    if stated is bool:
+        return "true, false"
+    if get_origin(stated) is Literal:
+        return ", ".join(str(choice) for choice in get_args(stated))
+    if isinstance(stated, type) and issubclass(stated, Enum):
+        return ", ".join(str(member.value) for member in stated)
+    return ""
+
+
+def _stated(annotation: Any) -> Any:
+    """Return an annotation without the None beside it."""
+    if get_origin(annotation) not in (Union, UnionType):
+        return annotation
+    return next(member for member in get_args(annotation) if member is not type(None))

@@ -3,22 +3,22 @@
 ServiceError
 ├── RequestError                      the caller asked for something that cannot be done
 └── AdapterError                      a provider, or the way to it, failed
-├── AdapterTransientError
-│   ├── AdapterTimeoutError
-│   ├── AdapterConnectionError
-│   ├── AdapterRateLimitedError
-│   └── AdapterUnavailableError
-├── AdapterPermanentError
-│   ├── AdapterAuthenticationError
-│   ├── AdapterInvalidRequestError
-│   ├── AdapterNotFoundError
-│   ├── AdapterConflictError
-│   └── AdapterQuotaError
-├── AdapterResponseError          the answer cannot be read
-├── AdapterStreamInterruptedError
-├── AdapterCircuitOpenError       refused here, nothing was sent
-├── AdapterOverloadedError        refused here, nothing was sent
-└── AdapterDeadlineError          the caller's time ran out
+    ├── AdapterTransientError
+    │   ├── AdapterTimeoutError
+    │   ├── AdapterConnectionError
+    │   ├── AdapterRateLimitedError
+    │   └── AdapterUnavailableError
+    ├── AdapterPermanentError
+    │   ├── AdapterAuthenticationError
+    │   ├── AdapterInvalidRequestError
+    │   ├── AdapterNotFoundError
+    │   ├── AdapterConflictError
+    │   └── AdapterQuotaError
+    ├── AdapterResponseError          the answer cannot be read
+    ├── AdapterStreamInterruptedError
+    ├── AdapterCircuitOpenError       refused here, nothing was sent
+    ├── AdapterOverloadedError        refused here, nothing was sent
+    └── AdapterDeadlineError          the caller's time ran out
 """
 
 from enum import StrEnum

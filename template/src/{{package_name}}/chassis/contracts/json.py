@@ -38,7 +38,7 @@ def to_json(value: object) -> Any:
             return {str(key): to_json(item) for key, item in value.items()}
         case list() | tuple():
             return [to_json(item) for item in value]
-        case _ if dataclasses.is_dataclass(value):
+        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
             return {name: to_json(item) for name, item in fields if item is not None}
         case _:

@@ -1,7 +1,10 @@
-"""Routes: what they ask of a request before their own work, and how they answer."""
+"""Routes: what they ask of a request before their own work, and how they answer.
+
+Dependencies are coroutines although they wait for nothing: FastAPI sends plain functions to a thread.
+"""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import Request
@@ -16,10 +19,10 @@ from ..contracts.providers import did_you_mean
 from .problems import CallFailed
 
 
-def provided[T](type_: type[T]) -> Callable[[Request], T]:
+def provided[T](type_: type[T]) -> Callable[[Request], Awaitable[T]]:
     """Return a dependency that yields the running service's instance of a type."""
 
-    def instance(request: Request) -> T:
+    async def instance(request: Request) -> T:
         found: T = request.app.state.container[type_]
         return found
 
@@ -39,13 +42,15 @@ def media_type(request: Request, *accepted: str) -> str:
     return found
 
 
-def require_json(request: Request) -> None:
+async def require_json(request: Request) -> None:
     """Refuse a body that does not call itself JSON."""
     media_type(request, "application/json")
 
 
-def refuse_unknown_parameters(request: Request) -> None:
+async def refuse_unknown_parameters(request: Request) -> None:
     """Refuse query parameters that the route does not know."""
+    if not request.scope["query_string"]:
+        return
     route = request.scope.get("route")
     known = [parameter.alias for parameter in route.dependant.query_params] if isinstance(route, APIRoute) else []
     for name in request.query_params:

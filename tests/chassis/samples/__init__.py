@@ -1,0 +1,1 @@
+"""A small service that only exists for the tests of the chassis."""

@@ -1,0 +1,3 @@
+"""No kind."""
+
+raise AssertionError

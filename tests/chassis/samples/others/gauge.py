@@ -1,0 +1,6 @@
+"""Gauge: a kind of one object only."""
+
+from chassis.doubles import Greeter
+from object_service.chassis.providers import ProviderConfig, ProviderKind
+
+KIND: ProviderKind[ProviderConfig, Greeter] = ProviderKind(ProviderConfig, lambda config, resources: Greeter())

@@ -1,0 +1,153 @@
+"""Rendering: projects made from the template, shared by all tests of one run, and the commands that run in them."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import copier
+
+from tools import ROOT, environment, uv
+
+type Answers = Mapping[str, Any]
+
+FIRST_TAG = "v0.1.0"
+OBJECTS: Mapping[str, list[str]] = {
+    "both": ["genai", "diarization"],
+    "genai": ["genai"],
+    "diarization": ["diarization"],
+    "none": [],
+}
+LICENSES = ("MIT", "Apache-2.0", "BSD-3-Clause", "Proprietary")
+_TIMEOUT_S = 600
+_GIT = ("-c", "user.name=Template Tests", "-c", "user.email=tests@example.org", "-c", "commit.gpgsign=false")
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """A folder of one test run, in which every worker finds what another one has rendered or installed already."""
+
+    folder: Path
+
+    def template(self) -> Path:
+        """Return a clean, tagged copy of the template as it lies on disk, changes that are not committed included."""
+        return self._once(self.folder / "template", copy_template)
+
+    def render(self, answers: Answers | None = None, variant: str = "") -> Path:
+        """Return a project with these answers; read it only, or ask for a variant that no other test uses."""
+        given = dict(answers or {})
+        key = hashlib.sha256(json.dumps([given, variant], sort_keys=True).encode()).hexdigest()[:12]
+        template = self.template()
+        return self._once(self.folder / key, lambda target: copy(template, target, given))
+
+    def install(self, answers: Answers | None = None, variant: str = "") -> Path:
+        """Return a project like `render`, installed with the first command that its owner runs."""
+        project = self.render(answers, variant)
+        with _locked(project):
+            if not (project / "uv.lock").exists():
+                install(project)
+        return project
+
+    def _once(self, target: Path, make: Callable[[Path], object]) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with _locked(target):
+            if not target.exists():
+                unfinished = target.with_suffix(".unfinished")
+                shutil.rmtree(unfinished, ignore_errors=True)
+                make(unfinished)
+                unfinished.rename(target)
+        return target
+
+
+@contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    """Keep the other workers of this run away from a folder."""
+    with Path(f"{target}.lock").open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def copy_template(target: Path) -> None:
+    """Copy what git knows of the template, or would add, and commit it under the first tag."""
+    listed = git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
+    for name in filter(None, listed.split("\0")):
+        source, copied = ROOT / name, target / name
+        if source.is_file() and not source.is_symlink():
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, copied)
+    git(target, "init", "--quiet", "--initial-branch=main")
+    commit(target, "First release")
+    git(target, "tag", FIRST_TAG)
+
+
+def copy(template: Path, target: Path, answers: Answers | None = None) -> None:
+    """Render the newest commit of a template; answers that are not given keep their defaults."""
+    copier.run_copy(str(template), target, data=dict(answers or {}), defaults=True, quiet=True, vcs_ref="HEAD")
+
+
+def install(project: Path, *options: str) -> None:
+    """Install a project."""
+    run(project, str(uv()), "sync", "--quiet", *options, check=True)
+
+
+def run(
+    project: Path, *command: str, env: Mapping[str, str] | None = None, check: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a project, without a terminal; with `check`, a failure shows what it printed."""
+    done = subprocess.run(
+        command,
+        cwd=project,
+        env=clean_environment(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_S,
+        check=False,
+    )
+    if check:
+        said = f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert 0 == done.returncode, said
+    return done
+
+
+def tool(project: Path, *command: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run one of the tools that an installed project has, such as `ruff`."""
+    name, *arguments = command
+    return run(project, str(project / ".venv" / "bin" / name), *arguments, env=env)
+
+
+def git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run git with an identity of its own, whatever the machine has configured."""
+    return run(folder, "git", *_GIT, *arguments, check=True)
+
+
+def commit(folder: Path, message: str) -> None:
+    """Commit everything that lies in a folder."""
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--no-verify", "--allow-empty", f"--message={message}")
+
+
+def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return an environment without anything that would configure a service or git."""
+    kept = {name: value for name, value in environment().items() if not name.startswith(("MY_SERVICE_", "COV_"))}
+    quiet = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "NO_COLOR": "1", "TERM": "dumb"}
+    return {**kept, **quiet, **(extra or {})}
+
+
+def files(project: Path) -> dict[str, Path]:
+    """Return the rendered files of a project by their relative path; what commands left behind is not among them."""
+    made = {".venv", ".git", "uv.lock", "__pycache__", ".coverage", "scratch"}
+    found = sorted(path for path in project.rglob("*") if path.is_file() and not path.is_symlink())
+    relative = {path.relative_to(project).as_posix(): path for path in found}
+    return {name: path for name, path in relative.items() if not _made(name.split("/"), made)}
+
+
+def _made(parts: list[str], made: set[str]) -> bool:
+    return any(part in made or part.endswith("_cache") for part in parts)
