@@ -26,6 +26,14 @@ OBJECTS: Mapping[str, list[str]] = {
     "none": [],
 }
 LICENSES = ("MIT", "Apache-2.0", "BSD-3-Clause", "Proprietary")
+DEFAULT: Answers = {}
+MINIMAL: Answers = {"objects": []}
+ONLY_GENAI: Answers = {"objects": ["genai"], "license": "Apache-2.0"}
+ONLY_DIARIZATION: Answers = {"objects": ["diarization"], "license": "Proprietary"}
+SHORT_NAME: Answers = {"project_name": "Ab"}
+LONG_NAME: Answers = {"project_name": "Transcript Summary Board"}
+_FOREIGN = ("MY_SERVICE_", "COV_", "PYTEST_", "GIT_")
+_MADE = {".venv", ".git", "uv.lock", "__pycache__", ".coverage", ".hypothesis"}
 _TIMEOUT_S = 600
 _GIT = ("-c", "user.name=Template Tests", "-c", "user.email=tests@example.org", "-c", "commit.gpgsign=false")
 
@@ -136,18 +144,16 @@ def commit(folder: Path, message: str) -> None:
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return an environment without anything that would configure a service or git."""
-    kept = {name: value for name, value in environment().items() if not name.startswith(("MY_SERVICE_", "COV_"))}
+    kept = {name: value for name, value in environment().items() if not name.startswith(_FOREIGN)}
     quiet = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "NO_COLOR": "1", "TERM": "dumb"}
     return {**kept, **quiet, **(extra or {})}
 
 
 def files(project: Path) -> dict[str, Path]:
     """Return the rendered files of a project by their relative path; what commands left behind is not among them."""
-    made = {".venv", ".git", "uv.lock", "__pycache__", ".coverage", "scratch"}
-    found = sorted(path for path in project.rglob("*") if path.is_file() and not path.is_symlink())
-    relative = {path.relative_to(project).as_posix(): path for path in found}
-    return {name: path for name, path in relative.items() if not _made(name.split("/"), made)}
-
-
-def _made(parts: list[str], made: set[str]) -> bool:
-    return any(part in made or part.endswith("_cache") for part in parts)
+    found: dict[str, Path] = {}
+    for folder, folders, names in os.walk(project):
+        folders[:] = sorted(name for name in folders if name not in _MADE and not name.endswith("_cache"))
+        paths = [Path(folder) / name for name in sorted(names) if name not in _MADE]
+        found |= {path.relative_to(project).as_posix(): path for path in paths if not path.is_symlink()}
+    return found

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from object_service.adapters.diarization.energy.analysis import AnalysisCancelledError, analyse
 from object_service.adapters.diarization.energy.wav import open_wav
 from object_service.domain.diarization import Diarization
@@ -198,7 +199,7 @@ def test_an_hour_is_analysed_in_bounded_time_and_memory(tmp_path: Path) -> None:
     path = tmp_path / "hour.wav"
     path.write_bytes(riff(fmt_chunk(rate_hz=2 * RATE_HZ), data_chunk(data)))
     command = [sys.executable, "-c", HOUR, str(path)]
-    run = subprocess.run(  # noqa: S603 - our own program
+    run = subprocess.run(
         command,
         cwd=ROOT / "dev",
         env={"PYTHONPATH": "."},

@@ -1,6 +1,7 @@
 """The scores themselves are right on cases small enough to check by hand."""
 
 import pytest
+
 from scoring import activity_error, diarization_error
 
 REFERENCE = [(0.0, 2.0, "a"), (3.0, 5.0, "b")]

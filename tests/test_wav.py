@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from object_service.adapters.diarization.energy.wav import UnreadableAudioError, WavFile, open_wav, read_mono
 from wavfiles import data_chunk, encode, extensible_chunk, fmt_chunk, riff, write_wav
 

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from chassis.samples.features import SERVICE
 from object_service.chassis.config.loading import load
 from object_service.chassis.config.section import ConfigurationError, Problem
 from object_service.chassis.config.settings import Settings
 from object_service.chassis.features import Feature
-from chassis.samples.features import SERVICE
 
 PREFIX = "OBJECT_SERVICE_"
 REMOTE = {

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from object_service.chassis.contracts import context as module
 from object_service.chassis.contracts.call import CallRecord, current_record, recording
 from object_service.chassis.contracts.context import Context, current, current_or_none, entered
@@ -69,8 +70,9 @@ def test_blocks_nest_and_restore() -> None:
     """Leaving a block, also by an exception, brings back the context around it."""
     outer, inner = Context("outer"), Context("inner")
     with entered(outer):
-        with pytest.raises(KeyError), entered(inner) as got:
+        with entered(inner) as got:
             assert got is current() is inner
+        with pytest.raises(KeyError), entered(inner):
             raise KeyError
         assert current_or_none() is outer
     assert current_or_none() is None

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
 from chassis.doubles import MOMENT
 from object_service.chassis.contracts.call import CallRecord
 from object_service.chassis.contracts.envelope import (

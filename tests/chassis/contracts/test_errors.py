@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from object_service.chassis.contracts import errors
 from object_service.chassis.contracts.errors import AdapterError, RequestError, RequestState, ServiceError
 from object_service.chassis.web.problems import STATUS
@@ -130,8 +131,8 @@ def test_an_explicit_no_is_not_taken_for_nothing() -> None:
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_the_user_message_never_repeats_the_internal_text(cls: type[ServiceError]) -> None:
     """Only the default text of the class leaves the service; a request error is the exception."""
-    where = {"adapter": "acme", "operation": "generate"} if issubclass(cls, AdapterError) else {}
-    error = cls("internal text", **where)
+    text = "internal text"
+    error = cls(text, adapter="acme", operation="generate") if issubclass(cls, AdapterError) else cls(text)
 
     assert issubclass(cls, RequestError) == ("internal text" in error.user_message)
     assert error.user_message.endswith((".", "internal text"))

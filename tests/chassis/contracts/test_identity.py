@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from object_service.chassis.contracts.identity import fingerprint, new_id
 
 JSON_VALUES = st.recursive(
@@ -51,12 +52,12 @@ def test_the_fingerprint_of_the_contract() -> None:
 
 def test_the_canonical_form_is_unescaped_sorted_and_dense() -> None:
     """Anybody can compute the fingerprint of an input with non-ASCII text from the description."""
-    canonical = '{"input":{"audio":{"bytes":3,"sha256":"ab"},"z":"é😀"},"operation":"diarize","params":{"t":[0.5,null]},"v":1}'
+    canonical = (
+        '{"input":{"audio":{"bytes":3,"sha256":"ab"},"z":"é😀"},"operation":"diarize","params":{"t":[0.5,null]},"v":1}'
+    )
     expected = f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 
-    assert expected == fingerprint(
-        "diarize", {"z": "é😀", "audio": {"sha256": "ab", "bytes": 3}}, {"t": (0.5, None)}
-    )
+    assert expected == fingerprint("diarize", {"z": "é😀", "audio": {"sha256": "ab", "bytes": 3}}, {"t": (0.5, None)})
 
 
 def _reversed(value: Any) -> Any:

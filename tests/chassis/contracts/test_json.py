@@ -6,6 +6,7 @@ from enum import Enum, IntEnum, StrEnum
 from typing import Any
 
 import pytest
+
 from object_service.chassis.contracts.json import timestamp, timestamp_of, to_json
 
 

@@ -1,6 +1,7 @@
 """A provider is chosen by name, and a wrong name is answered with the right one."""
 
 import pytest
+
 from object_service.chassis.contracts.errors import RequestError
 from object_service.chassis.contracts.providers import Provider, Providers, did_you_mean, nearest
 

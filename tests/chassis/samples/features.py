@@ -1,7 +1,9 @@
 """Two objects: weather, with an offline and a remote kind, and tide, which shares the name of one kind."""
 
-from chassis.samples import kinds, others
+from pydantic import Field
+
 from chassis.doubles import Greeter
+from chassis.samples import kinds, others
 from object_service.chassis.config.section import ObjectSection
 from object_service.chassis.config.settings import Settings
 from object_service.chassis.container import Container
@@ -9,7 +11,6 @@ from object_service.chassis.features import Feature
 from object_service.chassis.logs import LogSection
 from object_service.chassis.providers import Catalogue
 from object_service.chassis.web.settings import HttpSection
-from pydantic import Field
 
 
 class WeatherSection(ObjectSection):

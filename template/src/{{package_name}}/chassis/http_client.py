@@ -52,6 +52,8 @@ _BY_STATUS: Mapping[int, type[AdapterError]] = {
     504: AdapterTimeoutError,
 }
 
+_MAX_RETRY_DIGITS = 9
+
 
 def open_http(config: "HttpProviderConfig") -> "httpx2.AsyncClient":
     """Return a client for the base URL of a provider, with its credential as bearer token.
@@ -146,17 +148,17 @@ def failure_of(status: int, headers: Mapping[str, str], where: Where) -> Adapter
 
 
 def retry_after(value: str | None) -> float | None:
-    """Return the seconds that a `Retry-After` header asks for; a past date means 0, garbage means None.
+    """Return the seconds that a `Retry-After` header asks for; a past date means 0, garbage and centuries mean None.
 
     Source: RFC 9110, section 10.2.3.
     """
     if value is None:
         return None
     if value.strip().isascii() and value.strip().isdigit():
-        return float(value)
+        return float(value) if len(value.strip()) <= _MAX_RETRY_DIGITS else None
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return max(0.0, (aware - datetime.now(UTC)).total_seconds())

@@ -49,6 +49,7 @@ class TextFormatter(logging.Formatter):
         for name in ("service", "logger"):
             fields.pop(name)
         line = " ".join([*head, *(f"{name}={value}" for name, value in fields.items())])
+        line = line.replace("\r", "\\r").replace("\n", "\\n")
         return f"{line}\n{trace}" if trace else line
 
 
@@ -58,7 +59,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "time": timestamp_of(record.created),
         "level": record.levelname.lower(),
-        "event": redact_text(record.getMessage()),
+        "event": redact_text(_message(record)),
         "logger": record.name,
         "service": SERVICE,
     }
@@ -71,6 +72,14 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     if record.stack_info:
         fields["stack"] = redact_text(record.stack_info)
     return fields
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Return the text of a record; one whose arguments do not fit is not lost, nor printed unredacted."""
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - whatever formatting raises
+        return f"{record.msg} {redact(record.args)}"
 
 
 def configure_logging(section: LogSection) -> None:

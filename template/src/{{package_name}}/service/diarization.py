@@ -105,8 +105,7 @@ class DiarizationService:
         asked = params or DiarizationParams()
         contradiction = asked.contradiction()
         if contradiction is not None:
-            message = f"Expected {contradiction}."
-            raise RequestError(message, pointer="/params")
+            raise RequestError(f"Expected {contradiction}.", pointer="/params")
         behaviour = resolve([Level.of("request", **to_json(asked)), self._stated])
         return self._providers.choose(provider), behaviour
 
@@ -118,8 +117,7 @@ class DiarizationService:
         """
         envelope = await self._tools.store.load(id_)
         if envelope is None:
-            message = "No diarization has this id."
-            raise RequestError(message, code="not_found", location="path")
+            raise RequestError("No diarization has this id.", code="not_found", location="path")
         return envelope
 
     async def cancel(self, id_: str) -> Failed:
@@ -133,8 +131,8 @@ class DiarizationService:
         envelope = await self.get(id_)
         if isinstance(envelope, Failed) and envelope.error.code == _CANCELLED.code:
             return envelope
-        message = f"The diarization has {envelope.status} already."
-        raise RequestError(message, code="already_finished", location="path")
+        text = f"The diarization has {envelope.status} already."
+        raise RequestError(text, code="already_finished", location="path")
 
     async def run(
         self, audio: AudioFile, *, provider: str | None = None, params: DiarizationParams | None = None
@@ -153,27 +151,20 @@ class DiarizationService:
         if isinstance(envelope, Pending):
             envelope = await self.get(envelope.id)
         if isinstance(envelope, Pending | Running):
-            message = f"the work ended, its envelope is still {envelope.status}"
-            raise TypeError(message)
+            raise TypeError(f"the work ended, its envelope is still {envelope.status}")
         return envelope
 
     async def _start(self, audio: AudioFile, chosen: Provider[Diarizer], behaviour: Resolved) -> Pending | Failed:
         pending = self._pending(audio, chosen, behaviour)
         with recording() as record:
             try:
-                job_id = await chosen.port.start(
-                    audio, _effective(behaviour), max_duration_s=self._tools.max_duration_s
-                )
+                longest_s = self._tools.max_duration_s
+                job_id = await chosen.port.start(audio, _effective(behaviour), max_duration_s=longest_s)
             except AdapterError as error:
                 return self._failed(pending, Failure.of(error), record)
         await self._tools.store.save(pending)
-        temporary = str(audio.path) if audio.temporary else None
-        payload: dict[str, Json] = {
-            "job_id": job_id,
-            "provider": chosen.name,
-            "attempts": record.attempts,
-            "temporary": temporary,
-        }
+        payload: dict[str, Json] = {"job_id": job_id, "provider": chosen.name, "attempts": record.attempts}
+        payload["temporary"] = str(audio.path) if audio.temporary else None
         await self._tools.runner.submit(self.NAME, pending.id, payload)
         return pending
 

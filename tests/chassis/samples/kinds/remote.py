@@ -5,10 +5,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field, SecretStr
+
 from chassis.doubles import Greeter
 from object_service.chassis.config.section import Section
 from object_service.chassis.providers import HttpProviderConfig, ProviderKind
-from pydantic import Field, SecretStr
 
 
 class Account(Section):
@@ -30,4 +31,4 @@ class RemoteConfig(HttpProviderConfig):
     second_key: SecretStr | None = Field(default=None, description="A second credential.")
 
 
-KIND: ProviderKind[RemoteConfig, Greeter] = ProviderKind(RemoteConfig, lambda config, resources: Greeter())
+KIND: ProviderKind[RemoteConfig, Greeter] = ProviderKind(RemoteConfig, lambda _config, _resources: Greeter())

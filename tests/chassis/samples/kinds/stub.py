@@ -4,5 +4,5 @@ from chassis.doubles import Greeter
 from object_service.chassis.providers import ProviderConfig, ProviderKind
 
 KIND: ProviderKind[ProviderConfig, Greeter] = ProviderKind(
-    ProviderConfig, lambda config, resources: Greeter(), offline=True
+    ProviderConfig, lambda _config, _resources: Greeter(), offline=True
 )

@@ -3,4 +3,4 @@
 from chassis.doubles import Greeter
 from object_service.chassis.providers import ProviderConfig, ProviderKind
 
-KIND: ProviderKind[ProviderConfig, Greeter] = ProviderKind(ProviderConfig, lambda config, resources: Greeter())
+KIND: ProviderKind[ProviderConfig, Greeter] = ProviderKind(ProviderConfig, lambda _config, _resources: Greeter())

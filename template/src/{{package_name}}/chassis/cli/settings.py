@@ -94,10 +94,8 @@ def register(app: typer.Typer, session: Session) -> None:
         if as_json:
             echo_json(document)
             return
-        for row in document["settings"]:
-            typer.echo(f"{row['variable']} = {row.get('value', '')}  ({row['source']})")
-        for name, steps in document["pipelines"].items():
-            typer.echo(f"pipeline of {name}: {' > '.join(steps)}")
+        for line in _lines(document):
+            typer.echo(line)
 
     @config.command()
     def check(
@@ -112,6 +110,18 @@ def register(app: typer.Typer, session: Session) -> None:
             echo_json({"status": "ok", "environment": settings.environment})
         else:
             typer.echo(f"configuration: ok ({settings.environment})")
+
+    _register_reference(config, session)
+
+
+def _lines(document: dict[str, Any]) -> Iterator[str]:
+    for row in document["settings"]:
+        yield f"{row['variable']} = {row.get('value', '')}  ({row['source']})"
+    for name, steps in document["pipelines"].items():
+        yield f"pipeline of {name}: {' > '.join(steps)}"
+
+
+def _register_reference(config: typer.Typer, session: Session) -> None:
 
     @config.command()
     def reference(

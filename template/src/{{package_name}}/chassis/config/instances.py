@@ -1,5 +1,6 @@
 """Instances: the providers that settings name, each with its kind and the object it belongs to."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from ..providers import ProviderConfig, ProviderKind
 
 ROOT = "providers"
+_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,10 @@ class Instances:
         return _Candidate(name, kind, self._owners(kind), name in self._selected.values())
 
     def _check(self, candidate: _Candidate) -> tuple["ProviderConfig | None", list[Problem]]:
+        if _NAME.fullmatch(candidate.name) is None:
+            sources = (stated.source for path, stated in self._stated.items() if path[:2] == candidate.path)
+            expected = "a name of lower-case letters and digits, its words joined by single underscores"
+            return None, [Problem(variable_of(candidate.path), next(sources, "default"), expected, "rename it")]
         definition = candidate.definition()
         if definition is None:
             return None, [self._kind_problem(candidate)]

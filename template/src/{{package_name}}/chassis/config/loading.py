@@ -9,7 +9,7 @@ from .checking import leaves, validate
 from .instances import Instances
 from .section import ConfigurationError, Environment, ObjectSection, Problem, Section, ServiceSection
 from .settings import Settings, UnknownVariable
-from .sources import Layer, SettingPath, Stated, read_sources, variable_of
+from .sources import DELIMITER, Layer, SettingPath, Stated, read_sources, variable_of
 
 if TYPE_CHECKING:
     from ..features import Feature
@@ -74,6 +74,8 @@ def _contradictions(
 
 
 def _unknown(stated: Mapping[SettingPath, Stated], known: Sequence[SettingPath]) -> Iterable[UnknownVariable]:
-    variables = [variable_of(path) for path in known]
+    # Without the prefix: what all names share would make every two of them look alike.
+    names = {DELIMITER.join(path): variable_of(path) for path in known}
     for path in sorted(set(stated) - set(known)):
-        yield UnknownVariable(stated[path].variable, nearest(variable_of(path), variables))
+        near = nearest(DELIMITER.join(path), names)
+        yield UnknownVariable(stated[path].variable, near and names[near])

@@ -1,5 +1,6 @@
 """Reference: the documentation of every setting, generated from the declarations."""
 
+import json
 from collections.abc import Iterator, Sequence
 from enum import Enum
 from pathlib import Path
@@ -124,6 +125,8 @@ def _default(leaf: Leaf) -> str:
         return ""
     if isinstance(default, Enum):
         return str(default.value)
+    if isinstance(default, list | tuple | dict):
+        return json.dumps(default)
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 

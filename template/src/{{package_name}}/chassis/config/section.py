@@ -59,7 +59,9 @@ class Environment(StrEnum):
 class Section(BaseModel):
     """A group of settings. Every field has a description, which becomes its documentation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True, allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -76,7 +78,7 @@ class Section(BaseModel):
             return value
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
 
     def contradictions(self, environment: Environment) -> Iterable[Contradiction]:

@@ -59,8 +59,17 @@ def read_sources(arguments: Mapping[SettingPath, Any], directory: Path) -> tuple
         layers.append(_read_toml(directory / str(config_file), problems))
     default_dir = ServiceSection.model_fields["secrets_dir"].default
     secrets_dir = _first(layers, "secrets_dir", default_dir)
-    layers.append(_read_secrets(directory / str(secrets_dir), problems, required=secrets_dir != default_dir))
+    layers.append(_read_secrets(directory / str(secrets_dir), problems, required=str(secrets_dir) != str(default_dir)))
+    problems += _late_environment(layers, environment)
     return layers, problems
+
+
+def _late_environment(layers: list[Layer], selected: Any) -> Iterator[Problem]:
+    """Refuse another environment from a place that is read only after the dotenv file was selected."""
+    effective = next((layer[("environment",)] for layer in layers if ("environment",) in layer), None)
+    if effective is not None and effective.value != selected:
+        expected = "to be set as an argument, in the environment, .env.local or .env only"
+        yield Problem(effective.variable, effective.source, expected, "move it there")
 
 
 def _first(layers: list[Layer], name: str, default: Any) -> Any:
@@ -99,7 +108,7 @@ def _read_dotenv(file: Path, problems: list[Problem]) -> Layer:
 def _read_toml(file: Path, problems: list[Problem]) -> Layer:
     variable = variable_of(("config_file",))
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
+        document = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError:
         problems.append(Problem(variable, "config", "a readable file", "correct the path or remove it"))
         return {}
@@ -114,7 +123,7 @@ def _flattened(table: Mapping[str, Any], above: SettingPath) -> Iterator[tuple[S
         path = (*above, name.lower())
         if isinstance(value, Mapping) and value:
             yield from _flattened(value, path)
-        else:
+        elif value != "":
             yield path, value
 
 

@@ -6,7 +6,13 @@ import time
 from typing import Any
 
 from ..contracts.context import current, entered
-from ..contracts.errors import AdapterDeadlineError, AdapterError, AdapterResponseError, ServiceError
+from ..contracts.errors import (
+    AdapterDeadlineError,
+    AdapterError,
+    AdapterResponseError,
+    AdapterTimeoutError,
+    ServiceError,
+)
 from .pipeline import Call, Middleware, Pipeline, Proceed
 from .settings import Resilience, Timeouts
 
@@ -84,20 +90,20 @@ class MapErrors:
         """Turn what an adapter did not translate into an unreadable answer.
 
         Raises:
-            AdapterResponseError: for any exception that is not one of the service's.
+            AdapterTimeoutError: for a time limit of the adapter's own.
+            AdapterResponseError: for any other exception that is not one of the service's.
         """
         try:
             return await proceed(call)
-        except (ServiceError, TimeoutError):
+        except ServiceError:
             raise
         except Exception as cause:
             # A defect of the adapter: the one case in which its trace is worth a line.
             fields = {"provider": call.provider, "operation": call.operation.name}
             _log.exception("provider_raised_untranslated", extra=fields)
             message = f"untranslated {type(cause).__name__}"
-            raise AdapterResponseError(
-                message, adapter=call.provider, operation=call.operation.name, cause=cause
-            ) from cause
+            error = AdapterTimeoutError if isinstance(cause, TimeoutError) else AdapterResponseError
+            raise error(message, adapter=call.provider, operation=call.operation.name, cause=cause) from cause
 
 
 def build_pipeline(settings: Resilience) -> Pipeline:

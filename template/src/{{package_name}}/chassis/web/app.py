@@ -30,7 +30,6 @@ def build_app(settings: Settings, features: Sequence[Feature], container: Contai
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=DEFAULT_MAX_BODY_BYTES,
         generate_unique_id_function=_operation_id,
         dependencies=[Depends(refuse_unknown_parameters)],
     )
@@ -38,10 +37,10 @@ def build_app(settings: Settings, features: Sequence[Feature], container: Contai
     app.add_middleware(Surroundings)
     install_problems(app)
     capabilities = [feature.name for feature in features if feature.capability]
-    app.include_router(health.build_router(settings, container, capabilities))
-    for feature in features:
-        if feature.router is not None:
-            app.include_router(feature.router(settings))
+    routers = [feature.router(settings) for feature in features if feature.router is not None]
+    for router in (health.build_router(settings, container, capabilities), *routers):
+        # A limit of the whole application would refuse outside of Surroundings, and in plain text.
+        app.include_router(router, max_body_size=DEFAULT_MAX_BODY_BYTES)
     return app
 
 

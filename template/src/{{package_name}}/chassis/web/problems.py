@@ -112,17 +112,13 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(ServiceError)
     async def of_service(request: Request, error: ServiceError) -> Response:
-        errors = []
-        if isinstance(error, RequestError) and error.pointer is not None:
-            item = {"in": error.location, "pointer": error.pointer, "code": error.code, "message": error.user_message}
-            errors.append(item)
         return problem(
             error.code,
             error.user_message,
             instance=request.url.path,
             retryable=error.retryable,
             retry_after_s=error.retry_after_s,
-            errors=errors,
+            errors=_located(error),
         )
 
     @app.exception_handler(CallFailed)
@@ -147,10 +143,16 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> Response:
-        is_json = request.headers.get("content-type", "").startswith("application/json")
+        is_json = request.headers.get("content-type", "").lower().startswith("application/json")
         unreadable = ("malformed_json", _NO_JSON) if is_json else ("invalid_request", str(error.detail))
         code, detail = _OF_STATUS.get(error.status_code, unreadable)
         return problem(code, detail, instance=request.url.path, headers=error.headers)
+
+
+def _located(error: ServiceError) -> Sequence[Mapping[str, Any]]:
+    if not isinstance(error, RequestError) or error.pointer is None:
+        return ()
+    return [{"in": error.location, "pointer": error.pointer, "code": error.code, "message": error.user_message}]
 
 
 def validation_problem(error: ValidationError, above: str = "") -> ValidationProblem:

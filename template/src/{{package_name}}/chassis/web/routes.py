@@ -5,12 +5,12 @@ Dependencies are coroutines although they wait for nothing: FastAPI sends plain 
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from ..contracts.envelope import Failed, Finished
 from ..contracts.errors import RequestError
@@ -63,9 +63,10 @@ async def refuse_unknown_parameters(request: Request) -> None:
 class ProblemItem(BaseModel):
     """One wrong part of a request."""
 
+    place: Literal["body", "query", "path", "header"] = Field(alias="in")
+    pointer: str
     code: str
     message: str
-    pointer: str
 
 
 class ProblemDocument(BaseModel):
@@ -80,6 +81,7 @@ class ProblemDocument(BaseModel):
     correlation_id: str
     retryable: bool
     errors: list[ProblemItem] | None = None
+    provenance: dict[str, Any] | None = None
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {

@@ -34,6 +34,9 @@ class _Server(uvicorn.Server):
         # The base class would raise the signal again after a clean end, and the process would exit with 143.
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
+            # The base class goes on waiting for open connections, which end with their requests.
+            for task in self.server_state.tasks:
+                task.get_loop().call_soon_threadsafe(task.cancel)
         self.should_exit = True
 
 
@@ -60,13 +63,17 @@ async def serve(app: FastAPI, section: HttpSection) -> None:
 
 
 def _bind(host: str, port: int) -> socket.socket:
+    listener = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(2048)
-    except OSError as error:
-        message = f"{host}:{port} cannot be bound ({error.strerror})"
+    except (OSError, UnicodeError) as error:
+        if listener is not None:
+            listener.close()
+        reason = error.strerror if isinstance(error, OSError) else "not the name of a host"
+        message = f"{host}:{port} cannot be bound ({reason})"
         raise PortInUseError(message) from error
     return listener

@@ -5,8 +5,10 @@ import math
 import re
 import time
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..contracts.context import Context, entered
@@ -51,6 +53,8 @@ class Surroundings:
     async def _serve(self, exchange: "_Exchange", receive: Receive) -> None:
         try:
             await self._app(exchange.scope, receive, exchange.send)
+        except ClientDisconnect:
+            return  # nobody is left to be answered, and nothing failed here; the access line says so
         except Exception:
             _log.exception("request_crashed", extra={"method": exchange.scope["method"], "route": exchange.route})
             if exchange.status is not None:
@@ -66,6 +70,7 @@ class _Exchange:
     def __init__(self, scope: Scope, send: Send, correlation_id: str) -> None:
         self.scope = scope
         self.status: int | None = None
+        self._replaced = False
         self._send = send
         self._correlation_id = correlation_id
         self._begun = time.monotonic()
@@ -76,7 +81,15 @@ class _Exchange:
         return getattr(self.scope.get("route"), "path", "unmatched")
 
     async def send(self, message: Message) -> None:
-        """Pass a message on, with the correlation id among its headers."""
+        """Pass a message on, with the correlation id among its headers; a bare refusal becomes a problem."""
+        if self._replaced:
+            return
+        if _is_bare_refusal(message):
+            text = "The body is larger than this path takes."
+            response = problem("body_too_large", text, instance=self.scope["path"])
+            await response(self.scope, _nothing, self.send)
+            self._replaced = True
+            return
         if message["type"] == "http.response.start":
             self.status = message["status"]
             header = (b"x-request-id", self._correlation_id.encode())
@@ -93,7 +106,18 @@ class _Exchange:
             "status": self.status,
             "duration_ms": round((time.monotonic() - self._begun) * 1000, 3),
         }
-        _log.info("request_served", extra=fields)
+        _log.info("request_served" if self.status else "request_abandoned", extra=fields)
+
+
+def _is_bare_refusal(message: Message) -> bool:
+    """Recognise Starlette's own 413: whatever a handler answers to a body that is too large, it sends plain text."""
+    if message["type"] != "http.response.start" or message["status"] != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return False
+    return any(name == b"content-type" and value.startswith(b"text/plain") for name, value in message["headers"])
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
 
 
 def _correlation(scope: Scope) -> str:
@@ -139,4 +163,4 @@ def _idempotency_key(scope: Scope) -> str | None:
 
 
 def _values(scope: Scope, name: bytes) -> Sequence[str]:
-    return [value.decode("latin-1").strip() for key, value in scope["headers"] if key == name]
+    return [value.decode("latin-1").strip(" \t") for key, value in scope["headers"] if key == name]

@@ -92,11 +92,7 @@ def build_router(max_upload_bytes: int) -> APIRouter:
             service.check(provider=provider, params=params)
             stored = await spool.store(upload.file)
         audio = AudioFile(stored.path, stored.bytes, stored.sha256, temporary=True)
-        envelope = await service.start(audio, provider=provider, params=params)
-        if isinstance(envelope, Failed):
-            return finished(envelope)
-        headers = {"Location": f"/v1/diarizations/{envelope.id}", "Retry-After": "1"}
-        return json_response(envelope, status=202, headers=headers)
+        return _accepted(await service.start(audio, provider=provider, params=params))
 
     @router.get("/{id}", response_model=Envelope[Diarization], responses=PROBLEMS)
     async def get(id: str, service: Service) -> Response:  # noqa: A002 - the name of the path parameter
@@ -109,6 +105,13 @@ def build_router(max_upload_bytes: int) -> APIRouter:
         return json_response(await service.cancel(id))
 
     return router
+
+
+def _accepted(envelope: Pending | Failed) -> Response:
+    if isinstance(envelope, Failed):
+        return finished(envelope)
+    headers = {"Location": f"/v1/diarizations/{envelope.id}", "Retry-After": "1"}
+    return json_response(envelope, status=202, headers=headers)
 
 
 async def _refuse_source(request: Request) -> Response:

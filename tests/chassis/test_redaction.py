@@ -1,0 +1,238 @@
+"""Secrets and personal data do not survive, wherever in a text or a value they stand."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretBytes, SecretStr
+
+from object_service.chassis.redaction import MASK, redact, redact_text
+
+SECRETS = st.text("abcdefghXYZ0123456789!$*+._~%^@-", min_size=6, max_size=40).map(lambda text: f"Q{text}Q")
+TOKENS = st.text("abcdefghXYZ0123456789._~+/-", min_size=6, max_size=40).map(lambda text: f"Q{text}Q")
+SECRET_KEYS = (
+    "password",
+    "db_password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "secret",
+    "client_secret",
+    "aws_secret_access_key",
+    "api_key",
+    "apiKey",
+    "x-api-key",
+    "access_key",
+    "private_key",
+    "token",
+    "access_token",
+    "refreshToken",
+    "authorization",
+    "Cookie",
+    "set-cookie",
+    "credentials",
+    "signature",
+)
+SPELLINGS: dict[str, Callable[[str, str], str]] = {
+    "assignment": lambda key, secret: f"call failed: {key}={secret}",
+    "spaces": lambda key, secret: f"{key} = {secret} and more",
+    "header": lambda key, secret: f"{key}: {secret}",
+    "json": lambda key, secret: f'{{"{key}": "{secret}", "a": 1}}',
+    "dense-json": lambda key, secret: f'{{"a":1,"{key}":"{secret}"}}',
+    "repr": lambda key, secret: repr({key: secret}),
+    "call": lambda key, secret: f"Config({key}={secret!r}, a=1)",
+    "escaped": lambda key, secret: repr(f'{{"{key}": "{secret}"}}'),
+    "phrase": lambda key, secret: f"{key}='correct horse, {secret}; &battery'",
+}
+
+
+@dataclass
+class _Config:
+    name: str
+    password: str
+
+
+class _Colour(StrEnum):
+    RED = "red"
+
+
+class _Unprintable:
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+@given(key=st.sampled_from(SECRET_KEYS), secret=SECRETS)
+def test_what_stands_behind_the_name_of_a_secret_is_masked(
+    spelling: Callable[[str, str], str], key: str, secret: str
+) -> None:
+    """The name of a secret, however the value behind it is written."""
+    assert secret not in redact_text(spelling(key, secret))
+
+
+@given(scheme=st.sampled_from(["Bearer", "bearer", "Basic", "BEARER"]), token=TOKENS)
+def test_credentials_of_headers_are_masked(scheme: str, token: str) -> None:
+    """Bearer and basic credentials, alone and inside the repr of a header."""
+    assert token not in redact_text(f"Authorization: {scheme} {token}")
+    assert token not in redact_text(repr([(b"authorization", f"{scheme} {token}".encode())]))
+    assert token not in redact_text(f"sent '{scheme} {token}' twice")
+
+
+@given(
+    user=st.sampled_from(["app", "", "me@corp.example"]),
+    password=SECRETS,
+    end=st.sampled_from(["db/d", "db", "h:1/a:1"]),
+)
+def test_passwords_of_urls_are_masked(user: str, password: str, end: str) -> None:
+    """The password goes, host and path stay; a password may hold an @ and a slash."""
+    masked = redact_text(f"cannot reach postgresql+asyncpg://{user}:{password}/{password}@{end}")
+
+    assert password not in masked
+    assert masked.endswith(f":{MASK}@{end}")
+
+
+@given(key=st.sampled_from(["key", "api_key", "token", "access_token", "sig", "signature", "auth"]), secret=TOKENS)
+def test_credentials_in_queries_are_masked(key: str, secret: str) -> None:
+    """Only the value goes; the other parameters stay."""
+    masked = redact_text(f"GET https://api.example/v1?a=1&{key}={secret}&b=2")
+
+    assert secret not in masked
+    assert masked.endswith("&b=2")
+
+
+@given(
+    name=st.text("abcxyz0189._+-", min_size=1), domain=st.from_regex(r"[a-z]{1,9}(\.[a-z]{2,5}){1,3}", fullmatch=True)
+)
+def test_email_addresses_are_masked(name: str, domain: str) -> None:
+    """An address goes as a whole, also between brackets and at the end of a sentence."""
+    assert f"from <{MASK}>, {MASK}." == redact_text(f"from <{name}@{domain}>, {name}@{domain}.")
+
+
+@given(digits=st.text("0123456789", min_size=13, max_size=19), gap=st.sampled_from(["", " ", "-"]))
+def test_card_numbers_are_masked(digits: str, gap: str) -> None:
+    """13 to 19 digits, in groups or not, also at the end of a sentence."""
+    number = gap.join(digits[start : start + 4] for start in range(0, len(digits), 4))
+
+    assert f"card {MASK}, again {MASK}." == redact_text(f"card {number}, again {number}.")
+
+
+@pytest.mark.parametrize("number", ["+491701234567", "+49 170 1234567", "+1 (555) 123-4567", "+44 20 7183 8750"])
+def test_telephone_numbers_are_masked(number: str) -> None:
+    """International numbers, however they are grouped."""
+    assert f"call {MASK}." == redact_text(f"call {number}.")
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["sk-abcdefgh12345678", "ghp_abcdefgh12345678", "xoxb-12345678-abcd", "eyJhbGciOi.eyJzdWIiOi.c2lnbmF0dXJl"],
+    ids=["sk", "ghp", "xoxb", "jwt"],
+)
+def test_well_known_tokens_are_masked_anywhere(token: str) -> None:
+    """A token that shows by its form needs no name in front of it."""
+    assert f"used {MASK} here" == redact_text(f"used {token} here")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "request served in 12.345678901234567 s",
+        "gen_0190f3a7c4d81f4111111111111111",
+        "max_output_tokens=100, passes=3",
+        "2026-11-21T01:02:03.000100Z +0100",
+        "http://127.0.0.1:8000/v1/generations",
+        "the key of the map, a token of trust, no secret at all",
+        "user@localhost",
+        "",
+    ],
+    ids=["duration", "id", "counts", "time", "url", "words", "local", "empty"],
+)
+def test_ordinary_text_stays_as_it_is(text: str) -> None:
+    """Masking more than needed would make logs useless."""
+    assert text == redact_text(text)
+
+
+@given(st.text(max_size=300))
+def test_redacting_twice_changes_nothing(text: str) -> None:
+    """What is masked stays masked and nothing else is added."""
+    once = redact_text(text)
+
+    assert once == redact_text(once)
+
+
+@pytest.mark.parametrize(
+    "piece", ["a", "a.", "a://b:", "eyJaaaaaa-", "1 ", 'token="', "&a", "+1", "a@", "secret-a-"], ids=repr
+)
+def test_long_texts_cost_linear_time(piece: str) -> None:
+    """No text makes a log line hang: 100,000 characters take well under a second."""
+    text = piece * (100_000 // len(piece))
+    begun = time.process_time()
+
+    redact_text(text)
+
+    assert time.process_time() - begun < 2
+
+
+@pytest.mark.parametrize("key", SECRET_KEYS)
+@pytest.mark.parametrize("value", ["x", 5, ["x"], {"a": "x"}, None, b"x"], ids=lambda value: type(value).__name__)
+def test_everything_under_the_name_of_a_secret_is_masked(key: str, value: object) -> None:
+    """The name alone decides, whatever the type of the value is."""
+    assert MASK == redact(value, key)
+    assert [{"deep": {key: MASK}}] == redact([{"deep": {key: value}}])
+
+
+@pytest.mark.parametrize("key", ["input_tokens", "max_output_tokens", "author", "passes", "key", "secretary"][:5])
+def test_other_names_mask_nothing(key: str) -> None:
+    """Counts of tokens are no secrets."""
+    assert 5 == redact(5, key)
+
+
+@pytest.mark.parametrize(
+    ("expected", "value"),
+    [
+        (MASK, SecretStr("x")),
+        (MASK, SecretBytes(b"x")),
+        ([MASK, {"a": MASK}], ("me@example.org", {"a": SecretStr("x")})),
+        ({MASK: 1}, {"me@example.org": 1}),
+        ({"1": None}, {1: None}),
+        ([True, 1, 0.5, None], [True, 1, 0.5, None]),
+        ("nan", float("nan")),
+        ("-inf", float("-inf")),
+        (MASK, 4111111111111111),
+        (-1, -1),
+        ("<int>", 10**5000),
+        ("<_Unprintable>", _Unprintable()),
+        ({"<_Unprintable>": 1}, {_Unprintable(): 1}),
+        ("red", _Colour.RED),
+        (["b'token=********"], [b"token=abc"]),
+    ],
+    ids=[
+        "secret-str", "secret-bytes", "nested", "key", "int-key", "plain", "nan", "inf", "card", "negative",
+        "giant", "unprintable", "unprintable-key", "enum", "bytes",
+    ],
+)  # fmt: skip
+def test_values_become_fit_for_json(expected: Any, value: object) -> None:
+    """Plain values stay, everything else becomes its redacted text; numbers that are none become text."""
+    assert expected == redact(value)
+
+
+def test_the_text_of_an_object_is_redacted() -> None:
+    """A dataclass that prints its password does not print it in a log."""
+    assert "hunter2" not in redact(_Config("a", "hunter2"))
+    assert "hunter2" not in redact(ValueError("password=hunter2"))
+
+
+def test_endless_nesting_ends() -> None:
+    """A list that holds itself, and data that is nested deeply, cost no more than a few levels."""
+    loop: list[Any] = ["password=hunter2"]
+    loop.append(loop)
+    deep: Any = {"password": "hunter2"}
+    for _ in range(50):
+        deep = {"a": deep}
+
+    assert "hunter2" not in str(redact(loop))
+    assert "hunter2" not in str(redact(deep))

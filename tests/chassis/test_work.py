@@ -1,0 +1,213 @@
+"""Long work inside the process: begun once, awaited, stopped, bounded in memory; uploads lie in a private folder."""
+
+import asyncio
+import hashlib
+import io
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from chassis.contracts.test_envelope import FAILURE, PROVENANCE
+from object_service.chassis import work as module
+from object_service.chassis.contracts.context import Context, current, entered
+from object_service.chassis.contracts.envelope import Envelope, Failed, Pending, Running, Succeeded
+from object_service.chassis.contracts.json import Json
+from object_service.chassis.work import InProcessRunner, MemoryStore, Spool, SpooledFile, describe_file
+
+
+class _Work:
+    """Work that notes its steps and waits where it is told to."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.go = asyncio.Event()
+        self.context: Context | None = None
+
+    async def __call__(self, id_: str, payload: Mapping[str, Json]) -> None:
+        self.context = current()
+        self.notes.append(f"begun {id_} {dict(payload)}")
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.notes.append("cancelled")
+            raise
+        self.notes.append("ended")
+
+
+@pytest.fixture
+async def work() -> _Work:
+    """Return work that has not begun."""
+    return _Work()
+
+
+@pytest.fixture
+def runner(work: _Work) -> InProcessRunner:
+    """Return a runner that knows the work."""
+    runner = InProcessRunner()
+    runner.register("diarize", work)
+    return runner
+
+
+async def test_submitted_work_runs_on_its_own(runner: InProcessRunner, work: _Work) -> None:
+    """Submitting returns while the work runs; waiting returns when it has ended."""
+    await runner.submit("diarize", "dia_1", {"a": 1})
+    assert ["begun dia_1 {'a': 1}"] == work.notes
+    waiting = asyncio.create_task(runner.wait("dia_1"))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+
+    work.go.set()
+    await waiting
+
+    assert "ended" == work.notes[-1]
+
+
+async def test_work_has_begun_when_it_can_be_cancelled(runner: InProcessRunner, work: _Work) -> None:
+    """A cancel right after the submit still lets the work say that it was cancelled, and waits for that."""
+    await runner.submit("diarize", "dia_1", {})
+    await runner.cancel("dia_1")
+
+    assert ["begun dia_1 {}", "cancelled"] == work.notes
+
+
+async def test_a_cancelled_waiter_leaves_the_work_alone(runner: InProcessRunner, work: _Work) -> None:
+    """Who waits is not who decides."""
+    await runner.submit("diarize", "dia_1", {})
+    waiting = asyncio.create_task(runner.wait("dia_1"))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+    work.go.set()
+    await runner.wait("dia_1")
+
+    assert "ended" == work.notes[-1]
+
+
+async def test_the_deadline_of_the_request_does_not_bind_the_work(runner: InProcessRunner, work: _Work) -> None:
+    """Work outlives the request; it keeps its correlation id and its idempotency key."""
+    with entered(Context("3f0c", "key", deadline=1.0)):
+        await runner.submit("diarize", "dia_1", {})
+    await runner.aclose()
+
+    assert Context("3f0c", "key", deadline=None) == work.context
+
+
+async def test_a_crash_of_the_work_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody else would tell; who waits is not hurt by it."""
+
+    async def crash(id_: str, payload: Mapping[str, Json]) -> None:
+        raise RuntimeError(f"{id_} {payload}")
+
+    runner = InProcessRunner()
+    runner.register("crash", crash)
+    await runner.submit("crash", "dia_1", {})
+    await runner.wait("dia_1")
+
+    (line,) = caplog.records
+    assert ("work_crashed", logging.ERROR, "crash", "dia_1") == (
+        line.message,
+        line.levelno,
+        vars(line)["work"],
+        vars(line)["work_id"],
+    )
+    assert line.exc_info is not None
+
+
+async def test_unknown_or_ended_work_is_left_alone(runner: InProcessRunner, work: _Work) -> None:
+    """Waiting for it and cancelling it do nothing."""
+    work.go.set()
+    await runner.submit("diarize", "dia_1", {})
+    await runner.wait("dia_1")
+
+    for id_ in ("dia_1", "dia_2"):
+        await runner.wait(id_)
+        await runner.cancel(id_)
+    assert "ended" == work.notes[-1]
+
+
+async def test_closing_stops_all_work(runner: InProcessRunner, work: _Work) -> None:
+    """No task outlives the service."""
+    for number in range(3):
+        await runner.submit("diarize", f"dia_{number}", {})
+
+    await runner.aclose()
+
+    assert 3 == work.notes.count("cancelled")
+    assert 1 == len(asyncio.all_tasks())
+
+
+async def test_the_newest_envelope_is_kept() -> None:
+    """Each save replaces the one before, through all states."""
+    store = MemoryStore()
+    states: list[Envelope[str]] = [
+        Pending(id="a", provenance=PROVENANCE),
+        Running(id="a", provenance=PROVENANCE),
+        Failed(id="a", error=FAILURE, provenance=PROVENANCE),
+    ]
+
+    for envelope in states:
+        await store.save(envelope)
+        assert envelope == await store.load("a")
+    assert await store.load("b") is None
+
+
+async def test_only_the_newest_finished_envelopes_are_kept() -> None:
+    """Memory stays bounded; what is not finished is never dropped."""
+    store = MemoryStore(max_finished=2)
+    await store.save(Pending(id="open", provenance=PROVENANCE))
+    for id_ in "abc":
+        await store.save(Succeeded(id=id_, result=id_, provenance=PROVENANCE))
+
+    found = {id_: await store.load(id_) is not None for id_ in ("a", "b", "c", "open")}
+
+    assert {"a": False, "b": True, "c": True, "open": True} == found
+
+
+@pytest.mark.parametrize("size", [0, 5, 1000], ids=["empty", "one-piece", "many-pieces"])
+async def test_an_upload_is_stored_piece_by_piece(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Size and digest are those of the content, whatever its length is."""
+    monkeypatch.setattr(module, "_PIECE_BYTES", 64)
+    spool, content = Spool(), bytes(range(256)) * 4
+    reads: list[int] = []
+
+    class _Source(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            reads.append(size or -1)
+            return super().read(size)
+
+    stored = await spool.store(_Source(content[:size]))
+
+    assert content[:size] == stored.path.read_bytes()
+    assert (size, hashlib.sha256(content[:size]).hexdigest()) == (stored.bytes, stored.sha256)
+    assert {64} == set(reads)
+    await spool.aclose()
+
+
+async def test_uploads_are_private_and_go_with_the_service() -> None:
+    """Nobody else can read the folder; a discarded file is gone, and at the end everything is."""
+    spool = Spool()
+    first, second = await spool.store(io.BytesIO(b"a")), await spool.store(io.BytesIO(b"a"))
+    folder = first.path.parent
+
+    assert first.path != second.path
+    assert 0 == (folder.stat().st_mode | first.path.stat().st_mode) & 0o077
+    await spool.discard(first.path)
+    await spool.discard(first.path)
+    assert (False, True) == (first.path.exists(), second.path.exists())
+    await spool.aclose()
+    assert not folder.exists()
+    await spool.aclose()
+
+
+def test_a_file_is_described_where_it_lies(tmp_path: Path) -> None:
+    """Size and digest without a copy; a missing file is an OSError."""
+    file = tmp_path / "a.wav"
+    file.write_bytes(b"abc")
+
+    assert SpooledFile(file, 3, hashlib.sha256(b"abc").hexdigest()) == describe_file(file)
+    with pytest.raises(OSError, match="missing"):
+        describe_file(tmp_path / "missing")

@@ -1,0 +1,101 @@
+"""Is the process alive, is it ready, and what is it."""
+
+import asyncio
+
+import pytest
+
+from chassis.web.app import client_of, get
+from object_service.chassis.container import Container
+from object_service.chassis.contracts.work import LongWork
+from object_service.chassis.web import health
+from object_service.chassis.work import InProcessRunner, MemoryStore
+
+
+async def _answers() -> None:
+    return None
+
+
+async def _fails() -> None:
+    raise OSError("postgres://u:hunter2@db")
+
+
+async def _hangs() -> None:
+    await asyncio.Event().wait()
+
+
+def _container(**pings: object) -> Container:
+    container = Container()
+    for name, ping in pings.items():
+        container.add_ping(name, ping)  # type: ignore[arg-type] # one of the pings above
+    return container
+
+
+async def test_a_living_process_says_so_and_asks_nobody() -> None:
+    """Liveness does not depend on anything outside the process."""
+    async with client_of(_container(database=_hangs)) as client:
+        response = await client.get("/livez")
+
+    assert (200, {"status": "ok"}) == (response.status_code, response.json())
+
+
+async def test_without_anything_to_ask_the_service_is_ready() -> None:
+    """A service that owns no engine is ready when it answers."""
+    response = await get("/readyz")
+
+    assert (200, {"status": "ok", "checks": {}}) == (response.status_code, response.json())
+
+
+async def test_readiness_asks_everything_and_tells_of_each() -> None:
+    """One that fails makes the service not ready; what it said stays inside."""
+    async with client_of(_container(database=_answers, cache=_fails)) as client:
+        response = await client.get("/readyz")
+
+    assert 503 == response.status_code
+    assert {
+        "status": "failed",
+        "checks": {"database": {"status": "ok"}, "cache": {"status": "failed"}},
+    } == response.json()
+    assert "hunter2" not in response.text
+
+
+async def test_a_ping_that_hangs_counts_as_failed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Readiness answers in bounded time, for all pings together, and the log names the one that hung."""
+    monkeypatch.setattr(health, "PING_TIMEOUT_S", 0.02)
+    async with client_of(_container(a=_hangs, b=_hangs, c=_answers)) as client:
+        async with asyncio.timeout(5):
+            response = await client.get("/readyz")
+
+    assert ["failed", "failed", "ok"] == [response.json()["checks"][name]["status"] for name in "abc"]
+    assert ["a", "b"] == [vars(r)["check"] for r in caplog.records if r.message == "ping_failed"]
+
+
+async def test_all_pings_are_asked_each_time() -> None:
+    """What was down may be up again."""
+    states = iter([False, True])
+
+    async def ping() -> None:
+        if not next(states):
+            raise ConnectionError
+
+    async with client_of(_container(database=ping)) as client:
+        assert [503, 200] == [(await client.get("/readyz")).status_code for _ in range(2)]
+
+
+@pytest.mark.parametrize("mode", ["in_process", "durable"])
+async def test_info_tells_what_runs_here(mode: str) -> None:
+    """Exactly the keys of the contract; capabilities are the features that call themselves so."""
+    container = Container()
+    if mode == "durable":
+        container.provide(LongWork, LongWork(InProcessRunner(), MemoryStore(), "durable"))
+    async with client_of(container) as client:
+        document = (await client.get("/info")).json()
+
+    assert {"service", "version", "environment", "capabilities", "long_work", "template_version"} == set(document)
+    assert ("object-service", "dev", ["things"], mode) == (
+        document["service"],
+        document["environment"],
+        document["capabilities"],
+        document["long_work"],
+    )

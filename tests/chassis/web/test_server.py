@@ -1,0 +1,116 @@
+"""The server: one address, one line when it is ready, and a clean end on a signal."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx2
+import pytest
+
+from chassis.web.app import FEATURES
+from object_service.chassis.config.loading import load
+from object_service.chassis.container import Container
+from object_service.chassis.web.app import build_app
+from object_service.chassis.web.server import PortInUseError, serve
+from object_service.chassis.web.settings import HttpSection
+
+SECTION = HttpSection(port=0, shutdown_s=0.4)
+
+
+@asynccontextmanager
+async def _served(
+    caplog: pytest.LogCaptureFixture, section: HttpSection = SECTION, container: Container | None = None
+) -> AsyncIterator[tuple[httpx2.AsyncClient, asyncio.Task[None]]]:
+    """Serve until the block ends; yield a client of the address that the log names."""
+    caplog.set_level(logging.INFO)
+    app = build_app(load(FEATURES), FEATURES, container or Container())
+    task = asyncio.create_task(serve(app, section))
+    try:
+        async with asyncio.timeout(10):
+            while not (started := [record for record in caplog.records if record.message == "server_started"]):  # noqa: ASYNC110 - only a line tells
+                await asyncio.sleep(0.005)
+        async with httpx2.AsyncClient(base_url=vars(started[0])["url"]) as client:
+            yield client, task
+    finally:
+        if not task.done():
+            signal.raise_signal(signal.SIGTERM)
+        await task
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_the_server_says_where_it_answers(caplog: pytest.LogCaptureFixture, host: str) -> None:
+    """Port 0 takes any free one; the URL in the log works as it is."""
+    async with _served(caplog, HttpSection(host=host, port=0)) as (client, _):
+        response = await client.get("/livez")
+
+    assert 200 == response.status_code
+    assert "server" not in response.headers
+    assert "server_stopped" == caplog.records[-1].message
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_the_server_in_order(caplog: pytest.LogCaptureFixture, number: signal.Signals) -> None:
+    """What was accepted is answered, then the server ends without an error of its own."""
+    opened = asyncio.Event()
+    container = Container()
+    container.provide(asyncio.Event, opened)
+    async with _served(caplog, HttpSection(port=0, shutdown_s=10), container) as (client, task):
+        answer = asyncio.create_task(client.get("/v1/gate"))
+        await asyncio.sleep(0.05)
+        signal.raise_signal(number)
+        await asyncio.sleep(0.05)
+        opened.set()
+
+        assert {"opened": True} == (await answer).json()
+        await asyncio.wait_for(task, 10)
+        assert task.exception() is None
+
+
+async def test_a_request_that_never_ends_does_not_keep_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    """After the time for the shutdown, and at the latest after a second of it, the server is gone."""
+    container = Container()
+    container.provide(asyncio.Event, asyncio.Event())
+    async with _served(caplog, SECTION, container) as (client, task):
+        answer = asyncio.create_task(client.get("/v1/gate"))
+        await asyncio.sleep(0.05)
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.wait_for(task, 8)
+        await asyncio.wait([answer])
+        assert answer.exception() is not None or answer.result().status_code == 500
+
+
+async def test_a_second_interrupt_ends_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Who presses Ctrl-C twice does not want to wait."""
+    container = Container()
+    container.provide(asyncio.Event, asyncio.Event())
+    async with _served(caplog, HttpSection(port=0, shutdown_s=600), container) as (client, task):
+        answer = asyncio.create_task(client.get("/v1/gate"))
+        await asyncio.sleep(0.05)
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.sleep(0.05)
+        assert not task.done()
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.wait_for(task, 2)
+        answer.cancel()
+        await asyncio.wait([answer])
+
+
+async def test_a_taken_port_is_told() -> None:
+    """The message names the address; no socket stays open."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        app = build_app(load(FEATURES), FEATURES, Container())
+        with pytest.raises(PortInUseError, match=rf"127\.0\.0\.1:{port} cannot be bound \(Address already in use\)"):
+            await serve(app, HttpSection(port=port))
+
+
+@pytest.mark.parametrize("host", ["256.1.1.1.", "x" * 70, "a..b", "203.0.113.1"])
+async def test_an_impossible_host_is_told(host: str) -> None:
+    """A name that cannot be one, or an address of another machine, is an error with one line."""
+    app = build_app(load(FEATURES), FEATURES, Container())
+
+    with pytest.raises(PortInUseError, match="cannot be bound"):
+        await serve(app, HttpSection(host=host, port=0))

@@ -1,0 +1,167 @@
+"""The option map: each optional file has one owner, and an option that is off leaves nothing of itself."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rendering import DEFAULT, MINIMAL, ONLY_DIARIZATION, ONLY_GENAI, Answers, Workshop, files, tool
+
+CONDITION = re.compile(r"\{% if '(\w+)' not in (\w+)\|default\(\['(\w+)'\]\) %\}(/[^{}]+)\{% endif %\}")
+OPTIONS = ("genai", "diarization")
+WITHOUT = {"genai": ONLY_DIARIZATION, "diarization": ONLY_GENAI}
+TOKENS = {
+    "genai": r"gen_?ai|(?<!typer\.)\becho\b|openai|prompt|\bgenerations?\b|\bgenerate\b|(?<!add_)completion"
+    r"|language model|temperature|max_output",
+    "diarization": r"diariz|energy|numpy|wav\b|multipart|speaker|recording\b|audio|spool|upload",
+}
+ALLOWED = {
+    ("genai", "src/*/chassis/contracts/identity.py"): "the vector of the contract, executed as a doctest",
+    ("genai", "src/*/chassis/web/problems.py"): "the status of every code of the contract stands in one table",
+    ("diarization", "src/*/chassis/web/problems.py"): "as above",
+    ("diarization", "src/*/chassis/contracts/call.py"): "recording() collects what the pipeline does",
+    ("diarization", "src/*/chassis/work.py"): "uploads are spooled for any object that takes files",
+    ("diarization", ".importlinter"): "domain and service never import numpy, whoever brings it",
+    ("diarization", ".gitattributes"): "a sound file of the owner is binary too",
+    ("diarization", "SECURITY.md"): "uploads of any object are bounded",
+    ("diarization", "compose.yaml"): "a read-only container needs a place for the uploads of any object",
+    ("diarization", "tests/proofs/test_processes.py"): "numpy must not be imported, whoever brings it",
+}
+COMMANDS = {"genai": {"generate"}, "diarization": {"diarize"}}
+ROUTES = {"genai": "/v1/generations", "diarization": "/v1/diarizations"}
+DEPENDENCIES = {"genai": set[str](), "diarization": {"numpy", "python-multipart"}}
+COMMON_ROUTES = {"/livez", "/readyz", "/info"}
+CASES = [
+    pytest.param(DEFAULT, {"genai", "diarization"}, id="both"),
+    pytest.param(ONLY_GENAI, {"genai"}, id="genai"),
+    pytest.param(ONLY_DIARIZATION, {"diarization"}, id="diarization"),
+    pytest.param(MINIMAL, set(), id="none"),
+]
+
+
+def conditions(template: Path) -> list[tuple[str, str]]:
+    """Return owner and pattern of every conditional entry of `_exclude`."""
+    document: dict[str, Any] = yaml.safe_load((template / "copier.yml").read_text(encoding="utf-8"))
+    found = []
+    for entry in document["_exclude"]:
+        if "{" not in entry:
+            continue
+        match = CONDITION.fullmatch(entry)
+        assert match is not None, f"{entry}: expected one guarded condition around one anchored pattern"
+        assert ("objects", match[1]) == (match[2], match[3])
+        found.append((match[1], match[4]))
+    return found
+
+
+def matched(project: Path, pattern: str) -> set[str]:
+    """Return the files that a pattern of `_exclude` keeps out."""
+    found = [path for path in project.glob(pattern.removeprefix("/")) for path in (path, *path.rglob("*"))]
+    return {path.relative_to(project).as_posix() for path in found if path.is_file()} & set(files(project))
+
+
+def test_each_optional_file_has_one_owner(workshop: Workshop) -> None:
+    """A pattern names something that exists, has no trailing slash, and no file belongs to two options."""
+    project = workshop.render(DEFAULT)
+    owners: dict[str, set[str]] = {}
+    for owner, pattern in conditions(workshop.template()):
+        assert not pattern.endswith("/")
+        assert matched(project, pattern), f"{pattern} matches nothing"
+        for name in matched(project, pattern):
+            owners.setdefault(name, set()).add(owner)
+    assert {} == {name: found for name, found in owners.items() if len(found) > 1}
+    assert set(OPTIONS) == set().union(*owners.values())
+
+
+def test_patterns_do_not_repeat_each_other(workshop: Workshop) -> None:
+    """No pattern lies below another one of the same option, and none stands twice."""
+    patterns = conditions(workshop.template())
+    assert len(set(patterns)) == len(patterns)
+    below = [b for owner, a in patterns for other, b in patterns if owner == other and b.startswith(f"{a}/")]
+    assert [] == below
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_option_off_leaves_out_exactly_its_files(workshop: Workshop, option: str) -> None:
+    """Without an option its own files are missing and all others are there."""
+    full = workshop.render(DEFAULT)
+    owned = {
+        name for owner, pattern in conditions(workshop.template()) if owner == option for name in matched(full, pattern)
+    }
+    assert set(files(full)) - owned - {"LICENSE"} == set(files(workshop.render(WITHOUT[option]))) - {"LICENSE"}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("alone", [False, True], ids=["other-on", "all-off"])
+def test_option_off_leaves_no_word(workshop: Workshop, option: str, alone: bool) -> None:  # noqa: FBT001 - a case
+    """Without an option no rendered file, path or name speaks of it."""
+    project = workshop.render(MINIMAL if alone else WITHOUT[option])
+    token = re.compile(TOKENS[option], re.IGNORECASE)
+    own = set() if alone else _own(workshop, next(iter(set(OPTIONS) - {option})))
+    found = []
+    for name, path in files(project).items():
+        if path.suffix == ".wav" or name in own or _is_allowed(option, name):
+            continue
+        lines = [name, *path.read_text(encoding="utf-8").splitlines()]
+        found += [f"{name}:{number}: {line.strip()}" for number, line in enumerate(lines) if token.search(line)]
+    assert [] == found
+
+
+def test_allowances_are_needed(workshop: Workshop) -> None:
+    """Every file on the list of allowances still speaks of the option that is off."""
+    project = workshop.render(MINIMAL)
+    stale = []
+    for option, pattern in ALLOWED:
+        texts = [path.read_text(encoding="utf-8") for path in project.glob(pattern)]
+        if not any(re.search(TOKENS[option], text, re.IGNORECASE) for text in texts):
+            stale.append((option, pattern))
+    assert [] == stale
+
+
+def _own(workshop: Workshop, option: str) -> set[str]:
+    full = workshop.render(DEFAULT)
+    return {
+        name for owner, pattern in conditions(workshop.template()) if owner == option for name in matched(full, pattern)
+    }
+
+
+def _is_allowed(option: str, name: str) -> bool:
+    return any(option == allowed and Path(name).match(pattern) for allowed, pattern in ALLOWED)
+
+
+@pytest.mark.parametrize(("answers", "on"), CASES)
+def test_dependencies_follow_the_options(workshop: Workshop, answers: Answers, on: set[str]) -> None:
+    """A project depends on what its options need and on nothing that only others need."""
+    project = workshop.render(answers)
+    listed = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    names = {re.split(r"[^A-Za-z0-9-]", entry)[0] for entry in listed}
+    optional = set().union(*DEPENDENCIES.values())
+    assert set().union(*(DEPENDENCIES[option] for option in on)) == names & optional
+    assert sorted(listed) == listed
+    assert [] == [entry for entry in listed if not re.fullmatch(r"[a-z0-9-]+>=[0-9.]+,<[0-9]+", entry)]
+
+
+@pytest.mark.parametrize(("answers", "on"), CASES)
+def test_environment_keys_follow_the_options(workshop: Workshop, answers: Answers, on: set[str]) -> None:
+    """The example of an environment file has the sections of the chosen objects only."""
+    text = (workshop.render(answers) / ".env.example").read_text(encoding="utf-8")
+    sections = {match.lower() for match in re.findall(r"^#?MY_SERVICE_([A-Z]+)__", text, re.MULTILINE)}
+    assert on == sections & set(OPTIONS)
+    assert {"http", "log"} <= sections
+
+
+@pytest.mark.gate
+@pytest.mark.parametrize(("answers", "on"), CASES)
+def test_commands_and_routes_follow_the_options(workshop: Workshop, answers: Answers, on: set[str]) -> None:
+    """The command line and the routes are those of the chosen objects."""
+    project = workshop.install(answers)
+    help_text = tool(project, "my-service", "--help").stdout
+    shown = {line.split()[0] for line in help_text.partition("Commands:")[2].splitlines() if line.strip()}
+    assert {"serve", "openapi", "config", "providers", *(name for o in on for name in COMMANDS[o])} == shown
+    paths = json.loads(tool(project, "my-service", "openapi", "--json").stdout)["paths"]
+    assert COMMON_ROUTES <= set(paths)
+    assert on == {option for option, prefix in ROUTES.items() if any(path.startswith(prefix) for path in paths)}
+    assert set() == {path for path in paths if not path.startswith(tuple(ROUTES[o] for o in on))} - COMMON_ROUTES
