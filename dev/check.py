@@ -1,4 +1,4 @@
-"""Check: sets everything up and runs all tests of the template. Arguments go to pytest."""
+"""Check: sets everything up and runs all checks and tests of the template; with arguments, only pytest with them."""
 
 import sys
 
@@ -11,14 +11,18 @@ _LINT = (
 )
 
 
+_PYTEST = ("pytest", "-n", "2", "--dist", "worksteal")
+_COVERED = ("--cov=object_service.chassis", "--cov-branch", "--cov-report=term:skip-covered", "--cov-fail-under=95")
+_CHASSIS = (*_PYTEST, "tests/chassis", *_COVERED)
+_PRODUCT = (*_PYTEST, "tests", "--ignore=tests/chassis")
+
+
 def main() -> int:
     """Return 0 when everything passed."""
     sync()
-    if len(sys.argv) == 1:
-        for command in _LINT:
-            if run(*command) != 0:
-                return 1
-    return run("pytest", "-n", "2", "--dist", "worksteal", *sys.argv[1:])
+    if len(sys.argv) > 1:
+        return run(*_PYTEST, *sys.argv[1:])
+    return next((code for command in (*_LINT, _CHASSIS, _PRODUCT) if (code := run(*command)) != 0), 0)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import io
 import tokenize
 from pathlib import Path
 
-BUDGETS = {"chassis_core": 1500, "resilience": 1200, "web": 800, "cli": 300, "energy": 460, "seeded": 900}
+BUDGETS = {"chassis_core": 1500, "resilience": 1200, "web": 800, "cli": 400, "energy": 460, "seeded": 900}
 """Lines of code at most, per group of a default render. See the decision on module budgets."""
 
 _SEEDED = ("domain", "service", "adapters", "transport", "wiring")

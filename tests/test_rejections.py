@@ -28,6 +28,7 @@ LAYERS: dict[str, tuple[str, str, str]] = {
     "service imports pydantic": ("service/genai.py", "import pydantic", "Domain and service know"),
     "service imports adapters": ("service/genai.py", "from ..adapters.genai import echo", "Layers: higher ones"),
     "service imports another object": ("service/genai.py", "from . import diarization", "know each other: service"),
+    "adapters import a service": ("adapters/genai/echo.py", "from ...service import genai", "Adapters know the domain"),
     "adapters import transport": ("adapters/genai/echo.py", "from ...transport import cli", "Layers: higher ones"),
     "transport imports adapters": ("transport/http/genai.py", "from ...adapters.genai import echo", "Layers: higher"),
     "transport imports wiring": ("transport/http/genai.py", "from ...wiring import genai as up", "Layers: higher"),

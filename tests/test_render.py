@@ -15,6 +15,7 @@ import pytest
 import yaml
 from _pytest.mark import ParameterSet
 
+from code_lines import count_lines
 from rendering import (
     DEFAULT,
     LICENSES,
@@ -191,7 +192,7 @@ def test_two_renders_are_equal(workshop: Workshop) -> None:
 
 
 def test_default_render_keeps_its_budgets(workshop: Workshop) -> None:
-    """A default project has at most 120 files and 12 pages, files of 250 lines and functions of 40."""
+    """A default project has at most 120 files and 12 pages, files of 250 lines, functions of 40, and lines by group."""
     project = workshop.render(DEFAULT)
     found = files(project)
     assert len(found) <= MAX_FILES
@@ -208,6 +209,8 @@ def test_default_render_keeps_its_budgets(workshop: Workshop) -> None:
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 long += [f"{name}: {node.name} has {lines} lines"] if lines > MAX_FUNCTION_LINES else []
     assert [] == long
+    counted = count_lines(project / "src" / "my_service")
+    assert [] == [f"{group}: {lines} of {budget}" for group, (lines, budget) in counted.items() if lines > budget]
 
 
 @pytest.mark.gate

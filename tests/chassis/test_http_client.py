@@ -152,15 +152,17 @@ class _Stream(httpx2.AsyncByteStream):
             yield bytes(self._size)
 
 
-@pytest.mark.parametrize("status", [200, 500])
-async def test_an_endless_answer_is_cut(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
-    """Memory stays bounded, whatever a provider sends; the rest is not read."""
+@pytest.mark.parametrize(
+    ("status", "said"), [(200, "the answer is longer than 1000 bytes"), (500, "HTTP 500")], ids=["success", "failure"]
+)
+async def test_an_endless_answer_is_cut(monkeypatch: pytest.MonkeyPatch, status: int, said: str) -> None:
+    """Memory stays bounded, whatever a provider sends; the rest is not read. A failure is known by its status."""
     monkeypatch.setattr(http_client, "MAX_ANSWER_BYTES", 1000)
     stream = _Stream(pieces=1000, size=100)
 
     error = await _failure(lambda _: httpx2.Response(status, stream=stream))
 
-    assert "mine.generate: the answer is longer than 1000 bytes" == str(error)
+    assert f"mine.generate: {said}" == str(error)
     assert 11 == stream.read
 
 
@@ -188,7 +190,7 @@ async def test_a_client_follows_the_settings() -> None:
     """Limits and time limits are those of the provider; redirects are not followed, with the credential."""
     async with open_http(CONFIG) as client:
         assert not client.follow_redirects
-        assert (120, 5, 120) == (client.timeout.read, client.timeout.connect, client.timeout.pool)
+        assert (120, 5, 5) == (client.timeout.read, client.timeout.connect, client.timeout.pool)
         assert "https://api.example/v1/" == str(client.base_url)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chassis.doubles import VirtualClock
 from object_service.chassis.contracts.work import Polled, PollOutcome
-from object_service.chassis.polling import Poller
+from object_service.chassis.work import Poller
 
 
 def _poller(clock: VirtualClock, *, random: float = 0.5) -> Poller:

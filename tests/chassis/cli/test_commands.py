@@ -206,6 +206,14 @@ def test_providers_are_listed() -> None:
     assert "stub (stub): weather, selected, offline\n" == run("providers").stdout
 
 
+def test_a_provider_that_lacks_a_value_is_pointed_out() -> None:
+    """Nobody selects it, so the service runs; who names it in a request would wonder."""
+    result = run("providers", env={"OBJECT_SERVICE_PROVIDERS__REMOTE__MODEL": "m"})
+
+    assert "warning: a provider cannot be used: OBJECT_SERVICE_PROVIDERS__REMOTE__API_KEY (default)" in result.stderr
+    assert 0 == result.exit_code
+
+
 def test_a_provider_is_checked() -> None:
     """Complete and buildable is ok; nothing is called."""
     result = run("providers", "check", "stub")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chassis.cli.service import RUNTIME, run
-from object_service.chassis.config.reference import env_example, reference_table
+from object_service.chassis.cli.reference import env_example, reference_table
 
 PREFIX = "OBJECT_SERVICE_"
 REMOTE = {

@@ -116,6 +116,7 @@ def test_an_incomplete_provider_that_is_not_selected_is_no_problem(places: Place
 
     assert [("stub", "stub")] == _names(settings)
     assert () == settings.unknown
+    assert ["BASE_URL", "API_KEY"] == [problem.variable.rpartition("__")[2] for problem in settings.missing]
 
 
 def test_a_wrong_value_of_a_provider_is_a_problem_even_if_not_selected(places: Places) -> None:

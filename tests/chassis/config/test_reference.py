@@ -7,8 +7,8 @@ from dotenv import dotenv_values
 
 from chassis.config.sources import Places
 from chassis.samples.features import HTTP, SERVICE
+from object_service.chassis.cli.reference import env_example, reference_table
 from object_service.chassis.config.checking import leaves
-from object_service.chassis.config.reference import env_example, reference_table
 from object_service.chassis.config.sources import variable_of
 
 

@@ -36,6 +36,15 @@ def test_a_level_states_only_what_is_given() -> None:
     assert Level("request", {"b": 0, "c": False}) == Level.of("request", a=None, b=0, c=False)
 
 
+def test_a_field_that_contradicts_a_stronger_one_is_dropped() -> None:
+    """The notice says which field of which level won."""
+    resolved = resolve([Level("request", {"most": 1}), Level("settings", {"least": 2, "other": 3})])
+
+    assert {"most": 1, "other": 3} == resolved.without("least", "most").values
+    notice = Notice("policy_overridden", "least: request most 1 over settings 2")
+    assert (notice,) == resolved.without("least", "most").notices
+
+
 def test_no_levels_decide_nothing() -> None:
     """Without any level there is no field."""
     assert {} == resolve([]).values

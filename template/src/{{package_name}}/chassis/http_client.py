@@ -63,15 +63,15 @@ def open_http(config: "HttpProviderConfig") -> "httpx2.AsyncClient":
     """
     import httpx2  # noqa: PLC0415 - 0.07 s that a service without HTTP providers does not pay
 
-    resilience = config.resilience
+    timeouts, pool = config.resilience.timeouts, config.resilience.http
     return httpx2.AsyncClient(
         base_url=str(config.base_url),
         headers={"Authorization": f"Bearer {config.api_key.get_secret_value()}"},
-        timeout=httpx2.Timeout(resilience.timeouts.total_s, connect=resilience.timeouts.connect_s),
+        timeout=httpx2.Timeout(timeouts.total_s, connect=timeouts.connect_s, pool=timeouts.connect_s),
         limits=httpx2.Limits(
-            max_connections=resilience.http.max_connections,
-            max_keepalive_connections=resilience.http.max_connections,
-            keepalive_expiry=resilience.http.keepalive_s,
+            max_connections=pool.max_connections,
+            max_keepalive_connections=pool.max_connections,
+            keepalive_expiry=pool.keepalive_s,
         ),
         follow_redirects=False,
     )
@@ -126,6 +126,8 @@ async def _bounded(response: "httpx2.Response", where: Where) -> bytes:
     async for piece in response.aiter_bytes():
         content += piece
         if len(content) > MAX_ANSWER_BYTES:
+            if not response.is_success:
+                break  # its status says enough
             message = f"the answer is longer than {MAX_ANSWER_BYTES} bytes"
             raise AdapterResponseError(message, **where)
     return bytes(content)

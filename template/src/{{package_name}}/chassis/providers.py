@@ -1,7 +1,7 @@
 """Provider kinds: found by the names of their modules, built from their settings, put to work in a container."""
 
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -10,28 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, HttpUrl, SecretStr
 
-from .config.section import Section
-from .contracts.clock import Clock
-from .resilience.settings import Resilience
-
-if TYPE_CHECKING:
-    import httpx2
-
-from collections.abc import Mapping
-
 from .clock import SystemClock
-from .config.section import ObjectSection
+from .config.section import ObjectSection, Section
 from .config.settings import Settings
 from .container import Container
 from .contracts.call import Operation
+from .contracts.clock import Clock
 from .contracts.envelope import Origin
 from .contracts.providers import Provider, Providers
 from .contracts.work import LongWork
 from .http_client import open_http
 from .identity import SERVICE, service_version
 from .resilience.pipeline import guard
+from .resilience.settings import Resilience
 from .resilience.steps import build_pipeline
 from .work import InProcessRunner, MemoryStore
+
+if TYPE_CHECKING:
+    import httpx2
 
 
 class ProviderConfig(Section):

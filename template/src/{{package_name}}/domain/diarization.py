@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..chassis.contracts.call import Operation
+from ..chassis.contracts.json import Json
 
 POLICY_VERSION = "1"
 """Raised whenever the meaning of a policy field changes."""
@@ -32,6 +33,12 @@ class DiarizationParams:
 
     min_speakers: int | None = None
     max_speakers: int | None = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Json]) -> "DiarizationParams":
+        """Return the params among resolved values."""
+        numbers = {name: value for name, value in values.items() if isinstance(value, int)}
+        return cls(numbers.get("min_speakers"), numbers.get("max_speakers"))
 
     def contradiction(self) -> str | None:
         """Say in which way the fields contradict each other, if they do."""

@@ -32,6 +32,16 @@ class GenerationParams:
     temperature: float | None = None
     stop: tuple[str, ...] | None = None
 
+    @classmethod
+    def of(cls, values: Mapping[str, Json]) -> "GenerationParams":
+        """Return the params among resolved values."""
+        tokens, temperature, stop = (values.get(name) for name in ("max_output_tokens", "temperature", "stop"))
+        return cls(
+            max_output_tokens=tokens if isinstance(tokens, int) else None,
+            temperature=float(temperature) if isinstance(temperature, int | float) else None,
+            stop=tuple(str(text) for text in stop) if isinstance(stop, list) else None,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class GenerationPolicy:

@@ -107,6 +107,10 @@ class DiarizationService:
         if contradiction is not None:
             raise RequestError(f"Expected {contradiction}.", pointer="/params")
         behaviour = resolve([Level.of("request", **to_json(asked)), self._stated])
+        if DiarizationParams.of(behaviour.values).contradiction() is not None:
+            # The request states one limit and the settings the other: the request's counts.
+            stronger, weaker = sorted(behaviour.sources, key=lambda limit: behaviour.sources[limit] != "request")
+            behaviour = behaviour.without(weaker, stronger)
         return self._providers.choose(provider), behaviour
 
     async def get(self, id_: str) -> Envelope[Diarization]:
@@ -158,8 +162,8 @@ class DiarizationService:
         pending = self._pending(audio, chosen, behaviour)
         with recording() as record:
             try:
-                longest_s = self._tools.max_duration_s
-                job_id = await chosen.port.start(audio, _effective(behaviour), max_duration_s=longest_s)
+                asked, longest_s = DiarizationParams.of(behaviour.values), self._tools.max_duration_s
+                job_id = await chosen.port.start(audio, asked, max_duration_s=longest_s)
             except AdapterError as error:
                 return self._failed(pending, Failure.of(error), record)
         await self._tools.store.save(pending)
@@ -235,16 +239,10 @@ class DiarizationService:
         return Pending(id=new_id("dia"), warnings=behaviour.notices, provenance=provenance)
 
     def _running(self, envelope: Envelope[Any], job: ProviderJob) -> Running:
-        provenance = replace(
-            envelope.provenance, started_at=envelope.provenance.started_at or self._clock.now(), model=job.model
-        )
+        begun = envelope.provenance.started_at or self._clock.now()
+        provenance = replace(envelope.provenance, started_at=begun, model=job.model)
         return Running(id=envelope.id, progress=job.progress, warnings=envelope.warnings, provenance=provenance)
 
     def _failed(self, envelope: Envelope[Any], failure: Failure, record: CallRecord) -> Failed:
         provenance = envelope.provenance.after(record, finished_at=self._clock.now())
         return Failed(id=envelope.id, error=failure, warnings=envelope.warnings, provenance=provenance)
-
-
-def _effective(behaviour: Resolved) -> DiarizationParams:
-    values = {name: value for name, value in behaviour.values.items() if isinstance(value, int)}
-    return DiarizationParams(min_speakers=values.get("min_speakers"), max_speakers=values.get("max_speakers"))

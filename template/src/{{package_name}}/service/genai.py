@@ -92,6 +92,11 @@ class GenAIService:
         return envelopes
 
     def _prepare(self, request: GenerationRequest, above: str = "") -> _Prepared:
+        try:
+            request.prompt.encode()
+        except UnicodeEncodeError as error:
+            message = f"Expected text; character {error.start + 1} of the prompt is half of a surrogate pair."
+            raise RequestError(message, pointer=f"{above}/prompt") from None
         length = len(request.prompt)
         if length > self._max_prompt_chars:
             message = f"The prompt has {length} characters; at most {self._max_prompt_chars} are allowed."
@@ -137,7 +142,8 @@ class GenAIService:
         )
         with recording() as record:
             try:
-                answer = await prepared.provider.port.generate(prepared.request.prompt, _effective(prepared.behaviour))
+                effective = GenerationParams.of(prepared.behaviour.values)
+                answer = await prepared.provider.port.generate(prepared.request.prompt, effective)
                 self._check_refusal(prepared, answer.generation)
             except AdapterError as error:
                 provenance = provenance.after(record, finished_at=self._clock.now())
@@ -152,13 +158,3 @@ class GenAIService:
             raise AdapterPermanentError(
                 "refusal", adapter=prepared.provider.name, operation="generate", user_message=text
             )
-
-
-def _effective(behaviour: Resolved) -> GenerationParams:
-    values = behaviour.values
-    tokens, temperature, stop = (values.get(name) for name in _PARAMS)
-    return GenerationParams(
-        max_output_tokens=tokens if isinstance(tokens, int) else None,
-        temperature=float(temperature) if isinstance(temperature, int | float) else None,
-        stop=tuple(str(text) for text in stop) if isinstance(stop, list) else None,
-    )

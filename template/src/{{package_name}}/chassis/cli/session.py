@@ -40,6 +40,8 @@ class Session:
         except ConfigurationError as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(EXIT_CONFIGURATION) from None
+        for problem in settings.missing:
+            typer.echo(f"warning: a provider cannot be used: {problem}", err=True)
         for unknown in settings.unknown:
             hint = f"; did you mean {unknown.did_you_mean}?" if unknown.did_you_mean else ""
             typer.echo(f"warning: {unknown.variable} is not a setting{hint}", err=True)

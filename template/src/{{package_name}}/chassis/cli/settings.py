@@ -1,9 +1,10 @@
 """Commands around settings: show them, check them, document them."""
 
 from collections.abc import Iterator, Sequence
-from enum import Enum
-from typing import TYPE_CHECKING, Any
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from pydantic import BaseModel, SecretStr
 
 from ..config.checking import leaves
@@ -14,17 +15,11 @@ from ..config.sources import SettingPath, variable_of
 from ..identity import SERVICE, service_version
 from ..redaction import MASK, redact_text
 from ..resilience.steps import build_pipeline
+from .reference import env_example, reference_table
+from .session import EXIT_CONFIGURATION, AsJson, Session, echo_json
 
 if TYPE_CHECKING:
     from ..features import Feature
-
-from enum import StrEnum
-from typing import Annotated
-
-import typer
-
-from ..config.reference import env_example, reference_table
-from .session import EXIT_CONFIGURATION, AsJson, Session, echo_json
 
 
 def describe(settings: Settings, features: Sequence["Feature"]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Instances:
         names = {path[1] for path in stated if path[0] == ROOT and len(path) > len((ROOT, "name"))}
         names |= {name for name in self._selected.values() if self._owners(name)}
         self._candidates = [self._candidate(name) for name in sorted(names)]
+        self.missing: list[Problem] = []
         self._checked = {candidate.name: self._check(candidate) for candidate in self._candidates}
 
     @classmethod
@@ -75,6 +76,7 @@ class Instances:
         config, problems = validate(definition.config, candidate.path, self._stated)
         if config is None and not candidate.selected:
             # Only selected providers need to be complete; a wrong value is wrong all the same.
+            self.missing += [problem for problem in problems if problem.source == "default"]
             problems = [problem for problem in problems if problem.source != "default"]
         return config and config.model_copy(update={"kind": candidate.kind}), problems
 

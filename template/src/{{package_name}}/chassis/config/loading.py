@@ -42,7 +42,8 @@ def load(
     problems += _contradictions(features, sections, instances, stated)
     if problems:
         raise ConfigurationError(problems)
-    return Settings(sections, instances.usable(), stated, tuple(_unknown(stated, known)))
+    unknown = tuple(_unknown(stated, known))
+    return Settings(sections, instances.usable(), stated, unknown, tuple(instances.missing))
 
 
 def _merged(layers: Iterable[Layer]) -> dict[SettingPath, Stated]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .checking import leaves
-from .section import Environment, Section, ServiceSection
+from .section import Environment, Problem, Section, ServiceSection
 from .sources import SettingPath, Stated
 
 if TYPE_CHECKING:
@@ -32,12 +32,16 @@ class UnknownVariable:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the service runs with. Sections are looked up by their type."""
+    """What the service runs with. Sections are looked up by their type.
+
+    `missing` says why providers that nobody selects cannot be used.
+    """
 
     sections: Mapping[type[Section], Section]
     instances: tuple[Instance, ...]
     stated: Mapping[SettingPath, Stated]
     unknown: tuple[UnknownVariable, ...] = ()
+    missing: tuple[Problem, ...] = ()
 
     def __getitem__[S: Section](self, type_: type[S]) -> S:
         """Return a section.

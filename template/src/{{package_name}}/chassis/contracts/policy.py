@@ -1,7 +1,7 @@
 """Policy: how an object behaves, resolved field by field from levels of different authority."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .envelope import Notice
 from .json import Json
@@ -27,6 +27,13 @@ class Resolved:
     values: Mapping[str, Json]
     sources: Mapping[str, str]
     notices: tuple[Notice, ...]
+
+    def without(self, field: str, stronger: str) -> "Resolved":
+        """Drop a field that contradicts the field `stronger` of a higher level, with a notice like an override."""
+        values = {name: value for name, value in self.values.items() if name != field}
+        over = f"{self.sources[stronger]} {stronger} {self.values[stronger]}"
+        message = f"{field}: {over} over {self.sources[field]} {self.values[field]}"
+        return replace(self, values=values, notices=(*self.notices, Notice("policy_overridden", message)))
 
 
 def resolve(levels: Sequence[Level]) -> Resolved:

@@ -31,7 +31,9 @@ class Log:
             answer = await proceed(call)
         except ServiceError as error:
             level = logging.WARNING if isinstance(error, AdapterError) else logging.INFO
-            reason = {"code": error.code, "error": str(error), "cause": type(error.__cause__).__name__}
+            reason = {"code": error.code, "error": str(error)}
+            if error.__cause__ is not None:
+                reason["cause"] = type(error.__cause__).__name__
             _log.log(level, "provider_call_failed", extra=_fields(call, begun) | reason)
             raise
         # A job is polled many times: those lines would only bury the others.

@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import Response
 
 from ..config.settings import Settings
@@ -28,13 +27,13 @@ def build_router(settings: Settings, container: Container, capabilities: list[st
         return {"status": "ok"}
 
     @router.get("/readyz")
-    async def readyz(request: Request) -> Response:
+    async def readyz() -> Response:
         """Ask everything the service owns whether it answers."""
         names = list(container.pings)
         alive = await asyncio.gather(*(_alive(name, container.pings[name]) for name in names))
         checks = {name: {"status": "ok" if ok else "failed"} for name, ok in zip(names, alive, strict=True)}
-        ready = all(alive) and not getattr(request.app.state, "draining", False)
-        document: dict[str, Any] = {"status": "ok" if ready else "failed", "checks": checks}
+        ready = all(alive)
+        document = {"status": "ok" if ready else "failed", "checks": checks}
         return json_response(document, status=200 if ready else 503)
 
     @router.get("/info")

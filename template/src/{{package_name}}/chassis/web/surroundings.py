@@ -113,7 +113,8 @@ def _is_bare_refusal(message: Message) -> bool:
     """Recognise Starlette's own 413: whatever a handler answers to a body that is too large, it sends plain text."""
     if message["type"] != "http.response.start" or message["status"] != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return False
-    return any(name == b"content-type" and value.startswith(b"text/plain") for name, value in message["headers"])
+    headers = message.get("headers", ())
+    return any(name == b"content-type" and value.startswith(b"text/plain") for name, value in headers)
 
 
 async def _nothing() -> Message:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Union, get_args, get
 from pydantic import HttpUrl, SecretStr
 from pydantic_core import PydanticUndefined
 
+from ..config.checking import Leaf, leaves
+from ..config.section import Section, ServiceSection
+from ..config.sources import variable_of
 from ..identity import SERVICE
-from .checking import Leaf, leaves
-from .section import Section, ServiceSection
-from .sources import variable_of
 
 if TYPE_CHECKING:
     from ..features import Feature
