@@ -7,7 +7,7 @@ from tools import run, sync
 _LINT = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
-    ("mypy", "dev/tools.py", "dev/check.py", "dev/demo.py", "tests", "benchmarks"),
+    ("mypy", "dev/tools.py", "dev/check.py", "dev/demo.py", "dev/settings_pages.py", "tests", "benchmarks"),
 )
 
 
