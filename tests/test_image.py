@@ -1,11 +1,13 @@
 """The image of a rendered service, built and run by a container engine."""
 
+import http.client
 import json
 import os
+import re
 import shutil
+import socket
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,6 @@ import pytest
 from rendering import Workshop
 
 _ENGINE = os.environ.get("IMAGE_ENGINE", "")
-_PORT = 18231
 
 pytestmark = [
     pytest.mark.image,
@@ -34,37 +35,50 @@ def _run(*command: str, folder: Path | None = None, check: bool = True) -> str:
 
 @pytest.fixture(scope="module")
 def container(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A running container of the default service: read-only, without capabilities, on the host's network."""
+    """A running container of the default service: read-only, without capabilities, on a port of the host."""
     folder = tmp_path_factory.mktemp("image") / "my-service"
     shutil.copytree(workshop.install(), folder, ignore=shutil.ignore_patterns(".venv", ".git"))
     builder = "buildah" if _ENGINE == "podman" and shutil.which("buildah") else _ENGINE
     options = ["--isolation", "chroot", "--format", "docker"] if builder == "buildah" else []
     _run(builder, "build", *options, "--network", "host", "-t", "my-service-test", ".", folder=folder)
     locked = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "all", "--security-opt", "no-new-privileges"]  # noqa: S108
-    port = ["--network", "host", "-e", f"MY_SERVICE_HTTP__PORT={_PORT}"]
-    name = _run(_ENGINE, "run", "-d", *port, *locked, "my-service-test")
+    # The health check asks the configured port, so it cannot be 0.
+    network = ["--network", "host", "-e", f"MY_SERVICE_HTTP__PORT={_free_port()}"]
+    name = _run(_ENGINE, "run", "-d", *network, *locked, "my-service-test")
     try:
         yield name
     finally:
         _run(_ENGINE, "rm", "-f", name, check=False)
 
 
-def _get(path: str) -> dict[str, object]:
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _livez(container: str) -> dict[str, object]:
+    """Wait until the service says where it listens, and ask it there."""
     limit = time.monotonic() + 30
-    while True:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{_PORT}{path}", timeout=5) as answer:
-                document: dict[str, object] = json.load(answer)
-                return document
-        except OSError:
-            if time.monotonic() > limit:
-                raise
-            time.sleep(0.1)
+    while (found := re.search(r'"url": "http://[^"]+:(\d+)"', _logs(container))) is None:
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+    connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=5)
+    connection.request("GET", "/livez")
+    document: dict[str, object] = json.load(connection.getresponse())
+    connection.close()
+    return document
+
+
+def _logs(container: str) -> str:
+    done = subprocess.run([_ENGINE, "logs", container], capture_output=True, text=True, check=True)
+    return done.stdout + done.stderr
 
 
 def test_the_image_serves_without_rights(container: str) -> None:
     """The container runs as a user without rights, on a file system it cannot write, and is healthy."""
-    assert {"status": "ok"} == _get("/livez")
+    assert {"status": "ok"} == _livez(container)
     assert "10001" == _run(_ENGINE, "exec", container, "id", "-u")
     wrote = "touch /app/x 2>/dev/null && echo wrote; touch /tmp/x && echo temporary"
     assert "temporary" == _run(_ENGINE, "exec", container, "sh", "-c", wrote)
@@ -84,7 +98,7 @@ def _health(container: str) -> str:
 
 def test_the_image_stops_cleanly(container: str) -> None:
     """SIGTERM ends the container with exit code 0, long before it would be killed."""
-    _get("/livez")
+    _livez(container)
     begun = time.monotonic()
     _run(_ENGINE, "stop", "-t", "20", container)
     assert time.monotonic() - begun < 10
