@@ -1,0 +1,172 @@
+"""Circuit breaker: stops calling a provider that fails, and finds out with few calls when it has recovered.
+
+A state machine without I/O: nothing here waits or calls. States: closed (calls pass), open (calls are refused),
+half-open (a few probes pass). Every answer to `acquire` belongs to a generation; what a call reports after the
+next transition is dropped, so a slow success from before cannot close a breaker that has opened since.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+_BUCKETS = 10
+
+
+class BreakerState(IntEnum):
+    """The values of the metric `adapter_breaker_state`."""
+
+    CLOSED = 0
+    HALF_OPEN = 1
+    OPEN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerLimits:
+    """When to open and how long to stay so; times in seconds.
+
+    It opens at `consecutive` failures in a row (0: never), or when at least `minimum_calls` calls of the last
+    `window_s` failed at `ratio` or more. It stays open for `open_s`, twice as long after each failed probe, at most
+    `max_open_s`. Half-open, it lets `probes` calls through at once and closes when as many have succeeded; a probe
+    that never reports frees its place after `lease_s`.
+    """
+
+    ratio: float
+    minimum_calls: int
+    window_s: float
+    consecutive: int
+    open_s: float
+    max_open_s: float
+    probes: int
+    lease_s: float
+
+
+class Permit:
+    """Leave to make one call; handed back by exactly one of success, failure and release."""
+
+    __slots__ = ("expires_at", "generation")
+
+    def __init__(self, generation: int, expires_at: float | None = None) -> None:
+        """`expires_at` marks a probe."""
+        self.generation = generation
+        self.expires_at = expires_at
+
+
+class Breaker:
+    """The breaker of one operation of one provider."""
+
+    def __init__(self, limits: BreakerLimits, now: Callable[[], float]) -> None:
+        """Begin closed; `now` is a monotonic clock in seconds."""
+        self._limits = limits
+        self._now = now
+        self._width_s = limits.window_s / _BUCKETS
+        self._generation = 0
+        self._reopens_at: float | None = None
+        self._open_s = limits.open_s
+        self._probes: list[Permit] = []
+        self._successes = 0
+        self._close()
+
+    @property
+    def state(self) -> BreakerState:
+        """Return the state as of now."""
+        if self._reopens_at is None:
+            return BreakerState.CLOSED
+        return BreakerState.OPEN if self._now() < self._reopens_at else BreakerState.HALF_OPEN
+
+    def peek(self) -> float | None:
+        """Return None if a call might pass, otherwise the seconds after which to ask again; takes nothing."""
+        return None if self._reopens_at is None else self._refusal_s()
+
+    def acquire(self) -> Permit | float:
+        """Return a permit, or the seconds after which to ask again."""
+        if self._reopens_at is None:
+            return self._shared
+        refusal_s = self._refusal_s()
+        if refusal_s is not None:
+            return refusal_s
+        probe = Permit(self._generation, self._now() + self._limits.lease_s)
+        self._probes.append(probe)
+        return probe
+
+    def success(self, permit: Permit) -> None:
+        """Report that the call of this permit succeeded."""
+        if permit.generation != self._generation:
+            return
+        if permit.expires_at is None:
+            self._consecutive = 0
+            self._bucket()[0] += 1
+        elif self._take_back(permit):
+            self._successes += 1
+            if self._successes >= self._limits.probes:
+                self._close()
+
+    def failure(self, permit: Permit) -> None:
+        """Report that the call of this permit failed through the provider."""
+        if permit.generation != self._generation:
+            return
+        if permit.expires_at is not None:
+            if self._take_back(permit):
+                self._open(min(self._open_s * 2, self._limits.max_open_s))
+            return
+        self._consecutive += 1
+        self._bucket()[1] += 1
+        if self._too_many():
+            self._open(self._limits.open_s)
+
+    def release(self, permit: Permit) -> None:
+        """Hand a permit back without a verdict: the call was cancelled, refused here, or the caller's fault."""
+        if permit.generation == self._generation and permit.expires_at is not None:
+            self._take_back(permit)
+
+    def _refusal_s(self) -> float | None:
+        now = self._now()
+        if self._reopens_at is not None and now < self._reopens_at:
+            return self._reopens_at - now
+        self._probes = [probe for probe in self._probes if (probe.expires_at or 0.0) > now]
+        if len(self._probes) + self._successes < self._limits.probes:
+            return None
+        # Every place is taken: the next one is free when a probe reports, at the latest when a lease ends.
+        ends = [probe.expires_at - now for probe in self._probes if probe.expires_at is not None]
+        return min([*ends, self._limits.open_s])
+
+    def _take_back(self, permit: Permit) -> bool:
+        """Free the place of a probe; one whose lease has ended has no say any more."""
+        if permit not in self._probes:
+            return False
+        self._probes.remove(permit)
+        return True
+
+    def _too_many(self) -> bool:
+        if 0 < self._limits.consecutive <= self._consecutive:
+            return True
+        oldest = int(self._now() / self._width_s) - _BUCKETS + 1
+        recent = [counts for index, counts in self._buckets.items() if index >= oldest]
+        failed = sum(counts[1] for counts in recent)
+        calls = failed + sum(counts[0] for counts in recent)
+        return calls >= self._limits.minimum_calls and failed >= self._limits.ratio * calls
+
+    def _bucket(self) -> list[int]:
+        """Return [successes, failures] of the current slice of the window."""
+        index = int(self._now() / self._width_s)
+        counts = self._buckets.get(index)
+        if counts is None:
+            self._buckets = {old: kept for old, kept in self._buckets.items() if old > index - _BUCKETS}
+            counts = self._buckets[index] = [0, 0]
+        return counts
+
+    def _open(self, open_s: float) -> None:
+        self._generation += 1
+        self._open_s = open_s
+        self._reopens_at = self._now() + open_s
+        self._probes = []
+        self._successes = 0
+
+    def _close(self) -> None:
+        self._generation += 1
+        self._reopens_at = None
+        self._open_s = self._limits.open_s
+        self._probes = []
+        self._successes = 0
+        self._consecutive = 0
+        self._buckets: dict[int, list[int]] = {}
+        self._shared = Permit(self._generation)
