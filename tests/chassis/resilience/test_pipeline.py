@@ -55,15 +55,15 @@ async def test_a_step_may_hand_on_a_changed_call() -> None:
             seen.append(call)
             return await super().__call__(call, proceed)  # type: ignore[arg-type] # passed on as it came
 
-    async def other() -> str:
-        return "changed"
+    async def other(name: str) -> str:
+        return f"changed {name}"
 
     def change(call: Call) -> Call:
-        return replace(call, provider="spare", invoke=other)
+        return replace(call, provider="spare", method=other, args=("y",))
 
     answer = await _guarded(Greeter(), _Watch("a", []), Spy("b", [], change), _Watch("c", [])).greet("x")
 
-    assert "changed" == answer
+    assert "changed y" == answer
     assert ["mine", "spare"] == [call.provider for call in seen]
     assert [("stub", "greet")] * 2 == [(call.kind, call.operation.name) for call in seen]
 

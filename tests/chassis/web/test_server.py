@@ -27,7 +27,7 @@ async def _served(
     """Serve until the block ends; yield a client of the address that the log names."""
     caplog.set_level(logging.INFO)
     app = build_app(load(FEATURES), FEATURES, container or Container())
-    task = asyncio.create_task(serve(app, section))
+    task = asyncio.create_task(serve(app, section, lambda: None))
     try:
         async with asyncio.timeout(10):
             while not (started := [record for record in caplog.records if record.message == "server_started"]):  # noqa: ASYNC110 - only a line tells
@@ -43,7 +43,7 @@ async def _served(
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 async def test_the_server_says_where_it_answers(caplog: pytest.LogCaptureFixture, host: str) -> None:
     """Port 0 takes any free one; the URL in the log works as it is."""
-    async with _served(caplog, HttpSection(host=host, port=0)) as (client, _):
+    async with _served(caplog, HttpSection(host=host, port=0), lambda: None) as (client, _):
         response = await client.get("/livez")
 
     assert 200 == response.status_code
@@ -104,7 +104,7 @@ async def test_a_taken_port_is_told() -> None:
         port = other.getsockname()[1]
         app = build_app(load(FEATURES), FEATURES, Container())
         with pytest.raises(PortInUseError, match=rf"127\.0\.0\.1:{port} cannot be bound \(Address already in use\)"):
-            await serve(app, HttpSection(port=port))
+            await serve(app, HttpSection(port=port), lambda: None)
 
 
 @pytest.mark.parametrize("host", ["256.1.1.1.", "x" * 70, "a..b", "203.0.113.1"])
@@ -113,4 +113,4 @@ async def test_an_impossible_host_is_told(host: str) -> None:
     app = build_app(load(FEATURES), FEATURES, Container())
 
     with pytest.raises(PortInUseError, match="cannot be bound"):
-        await serve(app, HttpSection(host=host, port=0))
+        await serve(app, HttpSection(host=host, port=0), lambda: None)

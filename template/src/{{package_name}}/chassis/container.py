@@ -1,9 +1,34 @@
 """Container: the instances of a running service, by type, and how they end."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
+
+
+class Stopping:
+    """Tells whoever waits that the service is about to stop."""
+
+    def __init__(self) -> None:
+        """Begin running."""
+        self._event = asyncio.Event()
+
+    def begin(self) -> None:
+        """Wake everybody; from any thread that runs the event loop."""
+        self._event.set()
+
+    async def pause(self, seconds: float) -> bool:
+        """Wait; return False as soon as the service is about to stop."""
+        if self._event.is_set():
+            return False
+        try:
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+        except TimeoutError:
+            return True
+        return False
+
 
 type Ping = Callable[[], Awaitable[None]]
 
@@ -16,6 +41,7 @@ class Container:
         self._instances: dict[type[Any], object] = {}
         self._closing = AsyncExitStack()
         self.pings: dict[str, Ping] = {}
+        self.stopping = Stopping()
 
     def provide[T](self, type_: type[T], instance: T) -> T:
         """Offer an instance under its type and return it.

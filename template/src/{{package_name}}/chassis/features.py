@@ -1,8 +1,8 @@
 """Features: what an object or a capability contributes, found by looking into folders."""
 
 import pkgutil
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .config.section import Section
 from .container import Container
 from .providers import Catalogue
+from .resilience.assembly import MiddlewareKind
 
 if TYPE_CHECKING:
     import typer
@@ -24,7 +25,8 @@ class Feature:
     """One object or capability; `FEATURE` of its module.
 
     `name` is the first part of its settings' variables. `router` and `commands` are functions so that the web
-    framework is imported only to serve, and the command line only to parse.
+    framework is imported only to serve, and the command line only to parse. `middlewares` are steps that the settings
+    of a provider may name.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Feature:
     router: "Callable[[Settings], APIRouter] | None" = None
     commands: "Callable[[typer.Typer, Session], None] | None" = None
     capability: bool = False
+    middlewares: Mapping[str, MiddlewareKind] = field(default_factory=dict)
 
 
 def discover(*folders: ModuleType) -> tuple[Feature, ...]:
@@ -54,3 +57,8 @@ def discover(*folders: ModuleType) -> tuple[Feature, ...]:
                 raise TypeError(message)
             features[feature.name] = feature
     return tuple(features.values())
+
+
+def own_middlewares(features: Sequence[Feature]) -> dict[str, MiddlewareKind]:
+    """Return the middlewares of all features by the names that settings use."""
+    return {name: kind for feature in features for name, kind in feature.middlewares.items()}

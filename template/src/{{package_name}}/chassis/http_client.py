@@ -64,13 +64,14 @@ def open_http(config: "HttpProviderConfig") -> "httpx2.AsyncClient":
     import httpx2  # noqa: PLC0415 - 0.07 s that a service without HTTP providers does not pay
 
     timeouts, pool = config.resilience.timeouts, config.resilience.http
+    total_s, most = timeouts.of_answer()[1], config.resilience.max_connections()
     return httpx2.AsyncClient(
         base_url=str(config.base_url),
         headers={"Authorization": f"Bearer {config.api_key.get_secret_value()}"},
-        timeout=httpx2.Timeout(timeouts.total_s, connect=timeouts.connect_s, pool=timeouts.connect_s),
+        timeout=httpx2.Timeout(total_s, connect=timeouts.connect_s, pool=timeouts.connect_s),
         limits=httpx2.Limits(
-            max_connections=pool.max_connections,
-            max_keepalive_connections=pool.max_connections,
+            max_connections=most,
+            max_keepalive_connections=most,
             keepalive_expiry=pool.keepalive_s,
         ),
         follow_redirects=False,

@@ -1,17 +1,18 @@
 """Provider kinds: found by the names of their modules, built from their settings, put to work in a container."""
 
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, override
 
 from pydantic import Field, HttpUrl, SecretStr
 
 from .clock import SystemClock
-from .config.section import ObjectSection, Section
+from .config.section import Contradiction, Environment, ObjectSection, Section
 from .config.settings import Settings
 from .container import Container
 from .contracts.call import Operation
@@ -21,9 +22,10 @@ from .contracts.providers import Provider, Providers
 from .contracts.work import LongWork
 from .http_client import open_http
 from .identity import SERVICE, service_version
+from .resilience.assembly import Guards, Surroundings
+from .resilience.fallback import Route
 from .resilience.pipeline import guard
 from .resilience.settings import Resilience
-from .resilience.steps import build_pipeline
 from .work import InProcessRunner, MemoryStore
 
 if TYPE_CHECKING:
@@ -36,12 +38,50 @@ class ProviderConfig(Section):
     kind: str = Field(default="", description="Kind of the provider; without it, the provider's name.")
     resilience: Resilience = Field(default=Resilience(), description="What guards its calls.")
 
+    @override
+    def contradictions(self, environment: Environment) -> Iterable[Contradiction]:
+        if self.resilience.uses_redis() and find_spec("redis") is None:
+            expected = "nothing with the scope or type redis while the extra 'redis' is not installed"
+            yield Contradiction(("resilience",), expected, "uv sync --extra redis")
+
+    def unknown_names(
+        self, name: str, peers: Mapping[str, "ProviderConfig"], middlewares: Collection[str]
+    ) -> Iterable[Contradiction]:
+        """Yield the names in these settings of a provider that lead nowhere, or back to itself."""
+        for middleware in self.resilience.middlewares:
+            if middleware not in middlewares:
+                expected = f"names of registered middlewares ({', '.join(sorted(middlewares)) or 'there are none'})"
+                yield Contradiction(("resilience", "middlewares"), expected)
+        field = ("resilience", "fallback", "name")
+        path, other = [name], self.other()
+        while other is not None:
+            if other not in peers:
+                others = sorted(set(peers) - {name})
+                yield Contradiction(field, f"one of {', '.join(others)}", "set it to one of these or remove it")
+                return
+            if other in path:
+                yield Contradiction(field, f"no circle ({' > '.join([*path, other])})", "break it at one provider")
+                return
+            path.append(other)
+            other = peers[other].other()
+
+    def other(self) -> str | None:
+        """Return the name of the provider that calls fall back to."""
+        fallback = self.resilience.fallback
+        return fallback.name if fallback.type == "provider" else None
+
 
 class HttpProviderConfig(ProviderConfig):
     """What every provider behind HTTP has."""
 
     base_url: HttpUrl = Field(description="Where its API begins.")
     api_key: SecretStr = Field(min_length=1, description="Its credential.")
+
+    @override
+    def contradictions(self, environment: Environment) -> Iterable[Contradiction]:
+        yield from super().contradictions(environment)
+        if environment is Environment.PROD and self.base_url.scheme == "http":
+            yield Contradiction(("base_url",), "a URL with https in prod, which hides the credential")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +147,7 @@ def install_providers[P](
 ) -> Providers[P]:
     """Build every usable instance of a port behind its pipeline; the container closes them."""
     providers: dict[str, Provider[P]] = {}
+    surroundings = replace(container[Surroundings], routes={})
     for instance in settings.instances_of(feature):
         resources = Resources(instance.name, SystemClock(), open_http)
         port = catalogue.kind(instance.kind).create(instance.config, resources)
@@ -115,8 +156,9 @@ def install_providers[P](
             message = f"{type(port).__name__} has no aclose(); every port must be closable"
             raise TypeError(message)
         container.on_close(close)
-        pipeline = build_pipeline(instance.config.resilience)
-        guarded = guard(port, pipeline, operations, provider=instance.name, kind=instance.kind)
+        guards = Guards(instance.name, instance.config.resilience, surroundings)
+        surroundings.routes[instance.name] = Route(instance.name, instance.kind, port, guards.pipeline)
+        guarded = guard(port, guards.pipeline, operations, provider=instance.name, kind=instance.kind)
         providers[instance.name] = Provider(instance.name, instance.kind, guarded)
     return Providers(settings[section].provider, providers)
 

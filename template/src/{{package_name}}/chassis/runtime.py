@@ -9,8 +9,9 @@ from .config.loading import load
 from .config.settings import Settings
 from .config.sources import SettingPath
 from .container import Container
-from .features import Feature
+from .features import Feature, own_middlewares
 from .logs import LogSection, configure_logging
+from .resilience.assembly import Surroundings
 from .web.settings import HttpSection
 
 
@@ -49,6 +50,8 @@ class Runtime:
         """Configure logs, install every feature, and close everything in reverse order at the end."""
         configure_logging(settings[LogSection])
         async with Container() as container:
+            own = own_middlewares(self.features)
+            container.provide(Surroundings, Surroundings(pause=container.stopping.pause, middlewares=own))
             for feature in self.features:
                 await feature.install(container, settings)
             yield container

@@ -10,7 +10,7 @@ import random
 import tempfile
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -69,7 +69,7 @@ class InProcessRunner:
 
     async def _run(self, name: str, id_: str, payload: Mapping[str, Json]) -> None:
         try:
-            with entered(replace(current(), deadline=None)):
+            with entered(current()._replace(deadline=None)):
                 await self._works[name](id_, payload)
         except Exception:  # noqa: BLE001 - the last place that can tell
             _log.exception("work_crashed", extra={"work": name, "work_id": id_})

@@ -72,7 +72,8 @@ def _serve(session: Session, arguments: dict[tuple[str, ...], Any]) -> None:
 
     async def started() -> None:
         async with session.runtime.started(checked) as container:
-            await serve(build_app(checked, session.runtime.features, container), checked[HttpSection])
+            app = build_app(checked, session.runtime.features, container)
+            await serve(app, checked[HttpSection], container.stopping.begin)
 
     try:
         asyncio.run(started())

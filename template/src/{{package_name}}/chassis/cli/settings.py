@@ -12,9 +12,10 @@ from ..config.instances import ROOT
 from ..config.section import ServiceSection
 from ..config.settings import Settings
 from ..config.sources import SettingPath, variable_of
+from ..features import own_middlewares
 from ..identity import SERVICE, service_version
 from ..redaction import MASK, redact_text
-from ..resilience.steps import build_pipeline
+from ..resilience.assembly import Guards, Surroundings
 from .reference import env_example, reference_table
 from .session import EXIT_CONFIGURATION, AsJson, Session, echo_json
 
@@ -28,6 +29,8 @@ def describe(settings: Settings, features: Sequence["Feature"]) -> dict[str, Any
     sections += [((feature.name,), settings[feature.section]) for feature in features]
     sections += [((ROOT, instance.name), instance.config) for instance in settings.instances]
     rows = [row for path, section in sections for row in _rows(settings, path, section)]
+    own = Surroundings(middlewares=own_middlewares(features))
+    guards = [Guards(i.name, i.config.resilience, own) for i in settings.instances]
     unknown = [
         {"variable": item.variable} | ({"did_you_mean": item.did_you_mean} if item.did_you_mean else {})
         for item in settings.unknown
@@ -37,7 +40,7 @@ def describe(settings: Settings, features: Sequence["Feature"]) -> dict[str, Any
         "version": service_version(),
         "environment": settings.environment.value,
         "settings": sorted(rows, key=lambda row: str(row["key"])),
-        "pipelines": {i.name: list(build_pipeline(i.config.resilience).names) for i in settings.instances},
+        "pipelines": {item.provider: list(item.pipeline.names) for item in guards},
         "unknown": unknown,
     }
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from .section import Problem, Section
+from .section import Contradiction, Problem, Section
 from .sources import SettingPath, Stated, variable_of
 
 
@@ -58,6 +58,12 @@ _SIMPLE = {
     "url_scheme": "a URL that starts with http:// or https://",
     "string_too_short": "a longer text",
 }
+
+
+def problem_at(path: SettingPath, found: Contradiction, stated: Mapping[SettingPath, Stated]) -> Problem:
+    """Return a contradiction as the problem of one variable."""
+    source = stated[path].source if path in stated else "default"
+    return Problem(variable_of(path), source, found.expected, found.fix)
 
 
 def validate[S: Section](

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .checking import leaves, validate
-from .section import ObjectSection, Problem
+from .checking import leaves, problem_at, validate
+from .section import Environment, ObjectSection, Problem, all_contradictions
 from .settings import Instance
 from .sources import SettingPath, Stated, variable_of
 
@@ -40,6 +40,7 @@ class Instances:
     def __init__(self, features: Sequence["Feature"], stated: Mapping[SettingPath, Stated]) -> None:
         """Work out name, kind and owner of each; nothing is checked yet."""
         self._stated = stated
+        self._middlewares = [name for feature in features for name in feature.middlewares]
         self._features = [feature for feature in features if feature.catalogue is not None]
         self._selected = {feature.name: self._selection(feature) for feature in self._features}
         names = {path[1] for path in stated if path[0] == ROOT and len(path) > len((ROOT, "name"))}
@@ -117,6 +118,15 @@ class Instances:
                 source = self._stated[path].source if path in self._stated else "default"
                 fix = f"select one, or set {variable_of((feature.name, 'allow_offline'))}=true"
                 yield Problem(variable_of(path), source, "a provider that is not offline, in prod", fix)
+
+    def contradictions(self, environment: Environment) -> Iterable[Problem]:
+        """Yield what is wrong between the values of one provider, and between providers of one object."""
+        complete = [(item, config) for item in self._candidates if (config := self._checked[item.name][0]) is not None]
+        for item, config in complete:
+            peers = {peer.name: other for peer, other in complete if peer.owners == item.owners}
+            wrong = config.unknown_names(item.name, peers, self._middlewares)
+            for found in (*all_contradictions(config, environment), *wrong):
+                yield problem_at((*item.path, *found.field), found, self._stated)
 
     def known_paths(self) -> list[SettingPath]:
         """Return every setting that the instances have."""

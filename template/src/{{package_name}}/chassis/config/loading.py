@@ -5,9 +5,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..contracts.providers import nearest
-from .checking import leaves, validate
+from .checking import leaves, problem_at, validate
 from .instances import Instances
-from .section import ConfigurationError, Environment, ObjectSection, Problem, Section, ServiceSection
+from .section import (
+    ConfigurationError,
+    Environment,
+    ObjectSection,
+    Problem,
+    Section,
+    ServiceSection,
+    all_contradictions,
+)
 from .settings import Settings, UnknownVariable
 from .sources import DELIMITER, Layer, SettingPath, Stated, read_sources, variable_of
 
@@ -62,14 +70,13 @@ def _contradictions(
 ) -> Iterable[Problem]:
     service = sections.get(ServiceSection)
     environment = service.environment if isinstance(service, ServiceSection) else Environment.DEV
+    yield from instances.contradictions(environment)
     for feature in features:
         section = sections.get(feature.section)
         if section is None:
             continue
-        for found in section.contradictions(environment):
-            path = (feature.name, *found.field)
-            source = stated[path].source if path in stated else "default"
-            yield Problem(variable_of(path), source, found.expected, found.fix)
+        for found in all_contradictions(section, environment):
+            yield problem_at((feature.name, *found.field), found, stated)
         if isinstance(section, ObjectSection) and environment is Environment.PROD and not section.allow_offline:
             yield from instances.offline_problems(feature)
 

@@ -1,8 +1,8 @@
 """Section: a frozen group of settings that belongs to the module that declares it, and what can be wrong with it."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -85,6 +85,16 @@ class Section(BaseModel):
         """Yield what is wrong with these values in this environment, beyond what single fields can say."""
         del environment
         return ()
+
+
+def all_contradictions(section: Section, environment: Environment) -> Iterator[Contradiction]:
+    """Yield the contradictions of a section and of every section inside it."""
+    yield from section.contradictions(environment)
+    for name in type(section).model_fields:
+        inner = getattr(section, name)
+        if isinstance(inner, Section):
+            for found in all_contradictions(inner, environment):
+                yield replace(found, field=(name, *found.field))
 
 
 class ObjectSection(Section):

@@ -1,17 +1,15 @@
 """Context: what accompanies a call through every layer without being an argument of it."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from .identity import new_id
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """The surroundings of one call.
+class Context(NamedTuple):
+    """The surroundings of one call; a tuple because each call to a provider makes one.
 
     `deadline` is absolute, in seconds of `time.monotonic()`; None means that the caller set none.
     """
@@ -23,7 +21,7 @@ class Context:
     def shortened(self, seconds: float) -> "Context":
         """Return the context with at most so many seconds left; a deadline only ever comes nearer."""
         limit = time.monotonic() + seconds
-        return replace(self, deadline=limit if self.deadline is None else min(self.deadline, limit))
+        return self if self.deadline is not None and self.deadline <= limit else self._replace(deadline=limit)
 
     def remaining_s(self) -> float | None:
         """Return the seconds left, at least 0, or None without a deadline."""
@@ -43,11 +41,22 @@ def current() -> Context:
     return _CURRENT.get() or Context(correlation_id=new_id("cor"))
 
 
-@contextmanager
-def entered(context: Context) -> Iterator[Context]:
+class _Entered:
+    """A context manager by hand: each call to a provider enters one, and a generator would cost three times as much."""
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __enter__(self) -> Context:
+        self._token = _CURRENT.set(self._context)
+        return self._context
+
+    def __exit__(self, *_: object) -> None:
+        _CURRENT.reset(self._token)
+
+
+def entered(context: Context) -> AbstractContextManager[Context]:
     """Make `context` the current one for the block and everything it starts."""
-    token = _CURRENT.set(context)
-    try:
-        yield context
-    finally:
-        _CURRENT.reset(token)
+    return _Entered(context)

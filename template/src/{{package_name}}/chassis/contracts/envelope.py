@@ -39,14 +39,20 @@ class Provenance:
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
+    def by(self, record: CallRecord) -> "Provenance":
+        """Return the provenance with the provider that really took the call."""
+        return replace(
+            self,
+            fallback_used=self.fallback_used or record.fallback_used,
+            provider=record.provider or self.provider,
+            kind=record.kind or self.kind,
+        )
+
     def after(self, record: CallRecord, *, finished_at: datetime, model: str | None = None) -> "Provenance":
         """Return the provenance of the finished call."""
         return replace(
-            self,
+            self.by(record),
             attempts=self.attempts + record.attempts,
-            fallback_used=record.fallback_used,
-            provider=record.provider or self.provider,
-            kind=record.kind or self.kind,
             model=model or self.model,
             finished_at=finished_at,
         )

@@ -24,10 +24,11 @@ class BreakerState(IntEnum):
 class BreakerLimits:
     """When to open and how long to stay so; times in seconds.
 
-    It opens at `consecutive` failures in a row (0: never), or when at least `minimum_calls` calls of the last
-    `window_s` failed at `ratio` or more. It stays open for `open_s`, twice as long after each failed probe, at most
-    `max_open_s`. Half-open, it lets `probes` calls through at once and closes when as many have succeeded; a probe
-    that never reports frees its place after `lease_s`.
+    A failure opens it when it is the `consecutive`th in a row (0: never), or when of the last `window_s` at least
+    `minimum_calls` calls have reported and `ratio` of them or more failed. The window moves on by tenths. It stays open
+    for `open_s`, twice as long after each failed probe, at most `max_open_s` but never less than `open_s`. Half-open,
+    it lets `probes` calls through at once and closes when as many have succeeded; a probe that has not reported after
+    `lease_s` is lost: its place is free, and it has no say any more.
     """
 
     ratio: float
@@ -50,6 +51,11 @@ class Permit:
         self.generation = generation
         self.expires_at = expires_at
 
+    @property
+    def probes(self) -> bool:
+        """Tell whether the call finds out if the provider is back."""
+        return self.expires_at is not None
+
 
 class Breaker:
     """The breaker of one operation of one provider."""
@@ -62,9 +68,11 @@ class Breaker:
         self._generation = 0
         self._reopens_at: float | None = None
         self._open_s = limits.open_s
-        self._probes: list[Permit] = []
+        self._probes: dict[Permit, float] = {}
         self._successes = 0
-        self._close()
+        self._consecutive = 0
+        self._buckets: dict[int, list[int]] = {}
+        self._shared = Permit(self._generation)
 
     @property
     def state(self) -> BreakerState:
@@ -75,24 +83,34 @@ class Breaker:
 
     def peek(self) -> float | None:
         """Return None if a call might pass, otherwise the seconds after which to ask again; takes nothing."""
-        return None if self._reopens_at is None else self._refusal_s()
+        if self._reopens_at is None:
+            return None
+        now = self._now()
+        if now < self._reopens_at:
+            return self._reopens_at - now
+        self._probes = {probe: expires_at for probe, expires_at in self._probes.items() if now < expires_at}
+        if len(self._probes) + self._successes < self._limits.probes:
+            return None
+        # Every place is taken: the next one is free when a probe reports, at the latest when a lease ends.
+        return min(self._limits.open_s, *(expires_at - now for expires_at in self._probes.values()))
 
     def acquire(self) -> Permit | float:
         """Return a permit, or the seconds after which to ask again."""
         if self._reopens_at is None:
             return self._shared
-        refusal_s = self._refusal_s()
+        refusal_s = self.peek()
         if refusal_s is not None:
             return refusal_s
-        probe = Permit(self._generation, self._now() + self._limits.lease_s)
-        self._probes.append(probe)
+        expires_at = self._now() + self._limits.lease_s
+        probe = Permit(self._generation, expires_at)
+        self._probes[probe] = expires_at
         return probe
 
     def success(self, permit: Permit) -> None:
         """Report that the call of this permit succeeded."""
         if permit.generation != self._generation:
             return
-        if permit.expires_at is None:
+        if self._reopens_at is None:
             self._consecutive = 0
             self._bucket()[0] += 1
         elif self._take_back(permit):
@@ -104,49 +122,34 @@ class Breaker:
         """Report that the call of this permit failed through the provider."""
         if permit.generation != self._generation:
             return
-        if permit.expires_at is not None:
-            if self._take_back(permit):
-                self._open(min(self._open_s * 2, self._limits.max_open_s))
-            return
-        self._consecutive += 1
-        self._bucket()[1] += 1
-        if self._too_many():
-            self._open(self._limits.open_s)
+        if self._reopens_at is None:
+            self._consecutive += 1
+            self._bucket()[1] += 1
+            if self._too_many():
+                self._open(self._limits.open_s)
+        elif self._take_back(permit):
+            self._open(max(self._limits.open_s, min(self._open_s * 2, self._limits.max_open_s)))
 
     def release(self, permit: Permit) -> None:
         """Hand a permit back without a verdict: the call was cancelled, refused here, or the caller's fault."""
-        if permit.generation == self._generation and permit.expires_at is not None:
-            self._take_back(permit)
-
-    def _refusal_s(self) -> float | None:
-        now = self._now()
-        if self._reopens_at is not None and now < self._reopens_at:
-            return self._reopens_at - now
-        self._probes = [probe for probe in self._probes if (probe.expires_at or 0.0) > now]
-        if len(self._probes) + self._successes < self._limits.probes:
-            return None
-        # Every place is taken: the next one is free when a probe reports, at the latest when a lease ends.
-        ends = [probe.expires_at - now for probe in self._probes if probe.expires_at is not None]
-        return min([*ends, self._limits.open_s])
+        self._take_back(permit)
 
     def _take_back(self, permit: Permit) -> bool:
-        """Free the place of a probe; one whose lease has ended has no say any more."""
-        if permit not in self._probes:
-            return False
-        self._probes.remove(permit)
-        return True
+        """Free the place of a probe; tell whether its report counts, which it does until its lease has ended."""
+        expires_at = self._probes.pop(permit, None)
+        return expires_at is not None and self._now() < expires_at
 
     def _too_many(self) -> bool:
+        """Judge the row and the window, right after a failure was counted."""
         if 0 < self._limits.consecutive <= self._consecutive:
             return True
-        oldest = int(self._now() / self._width_s) - _BUCKETS + 1
-        recent = [counts for index, counts in self._buckets.items() if index >= oldest]
-        failed = sum(counts[1] for counts in recent)
-        calls = failed + sum(counts[0] for counts in recent)
-        return calls >= self._limits.minimum_calls and failed >= self._limits.ratio * calls
+        failed = sum(failures for _, failures in self._buckets.values())
+        calls = failed + sum(successes for successes, _ in self._buckets.values())
+        # Divided, not multiplied: 7 / 100 is 0.07, but 0.07 * 100 is more than 7.
+        return calls >= self._limits.minimum_calls and failed / calls >= self._limits.ratio
 
     def _bucket(self) -> list[int]:
-        """Return [successes, failures] of the current slice of the window."""
+        """Return [successes, failures] of the current slice of the window, which begins by forgetting old ones."""
         index = int(self._now() / self._width_s)
         counts = self._buckets.get(index)
         if counts is None:
@@ -158,15 +161,14 @@ class Breaker:
         self._generation += 1
         self._open_s = open_s
         self._reopens_at = self._now() + open_s
-        self._probes = []
+        self._probes = {}
         self._successes = 0
 
     def _close(self) -> None:
         self._generation += 1
         self._reopens_at = None
-        self._open_s = self._limits.open_s
-        self._probes = []
+        self._probes = {}
         self._successes = 0
         self._consecutive = 0
-        self._buckets: dict[int, list[int]] = {}
+        self._buckets = {}
         self._shared = Permit(self._generation)

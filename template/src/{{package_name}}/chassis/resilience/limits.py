@@ -12,8 +12,9 @@ from contextlib import suppress
 class Bulkhead:
     """Places for calls that run at once, and a bounded queue in front of them; first come, first served.
 
-    A caller that is cancelled while it waits leaves the queue; one that is cancelled in the moment it is let in
-    hands the place on.
+    A place that is given back stays in use while it passes to the first who waits, so nobody overtakes. A caller
+    that is cancelled while it waits leaves the queue; one that is cancelled in the moment it is let in hands the
+    place on.
     """
 
     def __init__(self, max_concurrent: int, max_queue: int) -> None:
@@ -29,18 +30,18 @@ class Bulkhead:
         return len(self._waiters)
 
     def try_acquire(self) -> bool:
-        """Take a free place without waiting; nobody overtakes those who wait."""
-        if self.in_use < self._max_concurrent and not self._waiters:
+        """Take a free place without waiting."""
+        if self.in_use < self._max_concurrent:
             self.in_use += 1
             return True
         return False
 
     def full(self) -> bool:
-        """Tell whether even the queue has no place."""
+        """Tell whether the queue has no place either."""
         return len(self._waiters) >= self._max_queue
 
     async def wait(self) -> None:
-        """Wait in the queue until a place is handed over."""
+        """Wait in the queue until a place is handed over; await it at once when there is no free place and the queue is not full."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:

@@ -1,22 +1,34 @@
 """Pipeline: the chain of middlewares around every call to a provider, and the stand-in that sends calls into it."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 from ..contracts.call import Operation, current_record
+from .streams import Pipe, pieces, pump_session, pump_stream
+
+_NO_KEYWORDS: Mapping[str, Any] = MappingProxyType({})
 
 type Proceed = Callable[[Call], Awaitable[Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
-    """One call on its way to a provider; a middleware may hand on a changed copy."""
+    """One call on its way to a provider.
+
+    A middleware that changes something hands on a copy (`dataclasses.replace`). `method` is the port's own; `pipe`
+    takes the pieces where the operation returns a stream or a session.
+    """
 
     provider: str
     kind: str
     operation: Operation
-    invoke: Callable[[], Awaitable[Any]]
+    method: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = _NO_KEYWORDS
+    pipe: Pipe | None = None
 
 
 class Middleware(Protocol):
@@ -24,8 +36,8 @@ class Middleware(Protocol):
 
     name: str
 
-    async def __call__(self, call: Call, proceed: Proceed) -> Any:
-        """Do something before, after or instead of `await proceed(call)`."""
+    def __call__(self, call: Call, proceed: Proceed) -> Awaitable[Any]:
+        """Do something before, after or instead of `await proceed(call)`; written as `async def`."""
         ...
 
 
@@ -35,35 +47,37 @@ class Pipeline:
     def __init__(self, middlewares: Sequence[Middleware]) -> None:
         """Chain the middlewares in the given order."""
         self.names = (*(middleware.name for middleware in middlewares), "call")
-        proceed: Proceed = _invoke
+        proceed: Proceed = _call
         for middleware in reversed(middlewares):
             proceed = _step(middleware, proceed)
-        self._enter = proceed
-
-    def run(self, call: Call) -> Awaitable[Any]:
-        """Send a call through the chain."""
-        return self._enter(call)
+        self.run = proceed
 
 
 def _step(middleware: Middleware, proceed: Proceed) -> Proceed:
+    enter = middleware.__call__
+
     def step(call: Call) -> Awaitable[Any]:
-        return middleware(call, proceed)
+        return enter(call, proceed)
 
     return step
 
 
-async def _invoke(call: Call) -> Any:
+def _call(call: Call) -> Awaitable[Any]:
     record = current_record()
     # Reading a job is repeated by design; what counts is how often the work itself was asked for.
-    if record is not None and not (call.operation.control and call.operation.idempotent):
+    if record is not None and not call.operation.bound:
         record.attempts += 1
-    return await call.invoke()
+    returned = call.method(*call.args, **call.kwargs)
+    if call.pipe is None:
+        return cast("Awaitable[Any]", returned)
+    pump = pump_stream if call.operation.returns == "stream" else pump_session
+    return pump(call, returned, call.pipe)
 
 
 class _Guarded:
     """Stands in for a port; the wrapped method is looked up anew at each call, so it may be replaced."""
 
-    def __init__(self, port: object, guards: Mapping[str, Callable[..., Awaitable[Any]]]) -> None:
+    def __init__(self, port: object, guards: Mapping[str, Callable[..., Any]]) -> None:
         self._port = port
         self._guards = guards
 
@@ -80,14 +94,25 @@ def guard[P](port: P, pipeline: Pipeline, operations: Mapping[str, Operation], *
 
     Attributes that are no operation (such as `aclose`) reach the port itself.
     """
+    run = pipeline.run
 
-    def guarded(operation: Operation) -> Callable[..., Awaitable[Any]]:
+    def guarded(operation: Operation) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Awaitable[Any]:
-            def invoke() -> Awaitable[Any]:
-                return cast("Awaitable[Any]", getattr(port, operation.name)(*args, **kwargs))
+            return run(Call(provider, kind, operation, getattr(port, operation.name), args, kwargs))
 
-            return pipeline.run(Call(provider, kind, operation, invoke))
+        def pump(pipe: Pipe, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Awaitable[Any]:
+            return run(Call(provider, kind, operation, getattr(port, operation.name), args, kwargs, pipe))
 
-        return call
+        def stream(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            return pieces(lambda pipe: pump(pipe, args, kwargs))
+
+        @asynccontextmanager
+        async def session(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            async with aclosing(pieces(lambda pipe: pump(pipe, args, kwargs))) as opened:
+                yield await anext(opened)
+                async for _ in opened:
+                    pass
+
+        return {"answer": call, "stream": stream, "session": session}[operation.returns]
 
     return cast("P", _Guarded(port, {name: guarded(operation) for name, operation in operations.items()}))

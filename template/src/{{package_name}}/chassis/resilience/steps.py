@@ -1,26 +1,19 @@
-"""Steps: the middlewares that every pipeline has, and their order."""
+"""Steps: what every call passes whatever the settings are: log line, checks, translation of failures."""
 
-import asyncio
 import logging
 import time
+from collections.abc import Awaitable
 from typing import Any
 
-from ..contracts.context import current, entered
-from ..contracts.errors import (
-    AdapterDeadlineError,
-    AdapterError,
-    AdapterResponseError,
-    AdapterTimeoutError,
-    ServiceError,
-)
-from .pipeline import Call, Middleware, Pipeline, Proceed
-from .settings import Resilience, Timeouts
+from ..contracts.call import current_record
+from ..contracts.errors import AdapterError, AdapterResponseError, AdapterTimeoutError, ServiceError
+from .pipeline import Call, Proceed
 
 _log = logging.getLogger(__name__)
 
 
 class Log:
-    """One line per call: what was called, how it ended, how long it took."""
+    """One line per call: what was called, how it ended, after how many attempts and how long."""
 
     name = "log"
 
@@ -37,54 +30,40 @@ class Log:
             _log.log(level, "provider_call_failed", extra=_fields(call, begun) | reason)
             raise
         # A job is polled many times: those lines would only bury the others.
-        level = logging.DEBUG if call.operation.idempotent and call.operation.control else logging.INFO
-        _log.log(level, "provider_call_succeeded", extra=_fields(call, begun))
+        level = logging.DEBUG if call.operation.bound else logging.INFO
+        if _log.isEnabledFor(level):
+            _log.log(level, "provider_call_succeeded", extra=_fields(call, begun))
         return answer
 
 
 def _fields(call: Call, begun: float) -> dict[str, object]:
+    record = current_record()
     return {
         "provider": call.provider,
         "operation": call.operation.name,
+        "attempts": 0 if record is None else record.attempts,
         "duration_ms": round((time.monotonic() - begun) * 1000, 3),
     }
 
 
-class Deadline:
-    """Bounds the whole call by the nearer of the caller's deadline and the configured total."""
+class Validate:
+    """Refuses a request that no provider could serve, before anything is spent on it."""
 
-    name = "deadline"
+    name = "validate"
 
-    def __init__(self, timeouts: Timeouts) -> None:
-        """Take the totals from the settings."""
-        self._timeouts = timeouts
-
-    async def __call__(self, call: Call, proceed: Proceed) -> Any:
-        """Run the rest of the chain inside the deadline.
+    def __call__(self, call: Call, proceed: Proceed) -> Awaitable[Any]:
+        """Check the arguments and pass the call on.
 
         Raises:
-            AdapterDeadlineError: when the time ran out, before or during the call.
+            RequestError: as the check of the operation says.
         """
-        total = self._timeouts.control_total_s if call.operation.control else self._timeouts.total_s
-        context = current().shortened(total)
-        if context.remaining_s() == 0.0:
-            # Noticed before anything is sent.
-            raise self._passed(call, None)
-        try:
-            with entered(context):
-                async with asyncio.timeout_at(context.deadline):
-                    return await proceed(call)
-        except TimeoutError as cause:
-            raise self._passed(call, cause) from cause
-
-    def _passed(self, call: Call, cause: TimeoutError | None) -> AdapterDeadlineError:
-        return AdapterDeadlineError(
-            "the deadline passed", adapter=call.provider, operation=call.operation.name, cause=cause
-        )
+        if call.operation.check_request is not None:
+            call.operation.check_request(*call.args, **call.kwargs)
+        return proceed(call)
 
 
 class MapErrors:
-    """Lets only the service's own errors out of an adapter."""
+    """Lets only the service's own errors out of an adapter, and only answers that can be right."""
 
     name = "map_errors"
 
@@ -93,22 +72,30 @@ class MapErrors:
 
         Raises:
             AdapterTimeoutError: for a time limit of the adapter's own.
-            AdapterResponseError: for any other exception that is not one of the service's.
+            AdapterResponseError: for an answer that fails its check, and for any exception that is not the service's.
         """
+        operation = call.operation
         try:
-            return await proceed(call)
+            answer = await proceed(call)
+            if operation.check_answer is not None and call.pipe is None:
+                _check(call, answer)
         except ServiceError:
             raise
         except Exception as cause:
             # A defect of the adapter: the one case in which its trace is worth a line.
-            fields = {"provider": call.provider, "operation": call.operation.name}
+            fields = {"provider": call.provider, "operation": operation.name}
             _log.exception("provider_raised_untranslated", extra=fields)
             message = f"untranslated {type(cause).__name__}"
             error = AdapterTimeoutError if isinstance(cause, TimeoutError) else AdapterResponseError
-            raise error(message, adapter=call.provider, operation=call.operation.name, cause=cause) from cause
+            raise error(message, adapter=call.provider, operation=operation.name, cause=cause) from cause
+        return answer
 
 
-def build_pipeline(settings: Resilience) -> Pipeline:
-    """Compose the steps in their fixed order, outermost first."""
-    steps: list[Middleware] = [Log(), Deadline(settings.timeouts), MapErrors()]
-    return Pipeline(steps)
+def _check(call: Call, answer: Any) -> None:
+    check = call.operation.check_answer
+    try:
+        if check is not None:
+            check(answer)
+    except ValueError as error:
+        # The text says what was expected; the answer itself stays out of it.
+        raise AdapterResponseError(str(error), adapter=call.provider, operation=call.operation.name) from None

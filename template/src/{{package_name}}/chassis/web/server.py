@@ -1,8 +1,10 @@
 """Server: uvicorn around the application, from the first port to the last answer."""
 
+import asyncio
 import logging
 import signal
 import socket
+from collections.abc import Callable
 from types import FrameType
 from typing import override
 
@@ -21,6 +23,10 @@ class PortInUseError(Exception):
 class _Server(uvicorn.Server):
     """Says when it is ready, and leaves without the signal's own exit code."""
 
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -37,11 +43,13 @@ class _Server(uvicorn.Server):
             # The base class goes on waiting for open connections, which end with their requests.
             for task in self.server_state.tasks:
                 task.get_loop().call_soon_threadsafe(task.cancel)
-        self.should_exit = True
+        if not self.should_exit:
+            self.should_exit = True
+            asyncio.get_running_loop().call_soon_threadsafe(self._on_stop)
 
 
-async def serve(app: FastAPI, section: HttpSection) -> None:
-    """Serve until SIGTERM or SIGINT; accepted requests are answered first.
+async def serve(app: FastAPI, section: HttpSection, on_stop: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT, of which `on_stop` is told; accepted requests are answered first.
 
     Raises:
         PortInUseError: if the address cannot be bound.
@@ -58,7 +66,7 @@ async def serve(app: FastAPI, section: HttpSection) -> None:
         timeout_graceful_shutdown=max(1, round(section.shutdown_s)),
     )
     with listener:
-        await _Server(config).serve([listener])
+        await _Server(config, on_stop).serve([listener])
     _log.info("server_stopped")
 
 

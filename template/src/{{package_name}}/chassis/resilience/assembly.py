@@ -1,0 +1,164 @@
+"""Assembly: the steps that the settings of one provider ask for, in their fixed order.
+
+From the outside: telemetry, log, checks of the request, deadline; your own steps per call; stale answers, another
+provider, cache; retry; then per attempt: a look at the breaker, rate limit, bulkhead, breaker, your own steps per
+attempt, time limit, translation of failures, the call.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .breaker import Breaker, BreakerLimits
+from .cache import Answers, Cache, MemoryAnswers, SharedAnswers
+from .deadlines import AttemptTimeout, Deadline
+from .fallback import OtherProvider, Route, Stale
+from .guards import Admission, BreakerGuard, BreakerPeek, BulkheadGuard, RateGuard, SharedAdmission
+from .limits import Bulkhead, RateLimiter, RetryBudget
+from .pipeline import Middleware, Pipeline
+from .retry import Retry
+from .settings import Resilience
+from .steps import Log, MapErrors, Validate
+
+if TYPE_CHECKING:
+    from .shared import SharedState
+
+_MIN_WINDOW_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class MiddlewareKind:
+    """A middleware of your own, by the name that settings select it with.
+
+    `build` gets the name of the provider. It runs once per call, or, with `per_attempt`, around every attempt.
+    """
+
+    build: Callable[[str], Middleware]
+    per_attempt: bool = False
+
+
+async def _sleep(seconds: float) -> bool:
+    await asyncio.sleep(seconds)
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the pipelines of all providers share: how to pause, Redis, other providers, your own middlewares."""
+
+    pause: Callable[[float], Awaitable[bool]] = _sleep
+    shared: "SharedState | None" = None
+    routes: dict[str, Route] = field(default_factory=dict)
+    middlewares: Mapping[str, MiddlewareKind] = field(default_factory=dict)
+
+
+class Guards:
+    """The pipeline of one provider, and those of its parts that have a state."""
+
+    def __init__(self, provider: str, settings: Resilience, surroundings: Surroundings | None = None) -> None:
+        """Build everything from checked settings; nothing is called."""
+        self.provider = provider
+        self._settings = settings
+        self._surroundings = surroundings or Surroundings()
+        self._breaker_limits = _breaker_limits(settings)
+        self.breakers: dict[str, Breaker] = {}
+        self.bulkhead = None if settings.bulkhead.type == "none" else Bulkhead(*settings.places())
+        budget = settings.budget
+        self.budget = None if budget.type == "none" else RetryBudget(budget.capacity, budget.cost, budget.throttle_cost)
+        self.cache = self._build_cache()
+        own = [(kind, kind.build(provider)) for kind in map(self._kind, settings.middlewares)]
+        self._per_call = [step for kind, step in own if not kind.per_attempt]
+        self._per_attempt = [step for kind, step in own if kind.per_attempt]
+        self.pipeline = Pipeline([*self._outer(), *self._inner()])
+
+    def breaker(self, operation: str) -> Breaker:
+        """Return the breaker of an operation."""
+        breaker = self.breakers.get(operation)
+        if breaker is None:
+            breaker = self.breakers[operation] = Breaker(self._breaker_limits, time.monotonic)
+        return breaker
+
+    def _kind(self, name: str) -> MiddlewareKind:
+        return self._surroundings.middlewares[name]
+
+    def _outer(self) -> Iterator[Middleware]:
+        """Yield the steps that a call passes once."""
+        settings, surroundings = self._settings, self._surroundings
+        yield Log()
+        yield Validate()
+        yield Deadline(settings.timeouts, strict=bool(settings.middlewares))
+        yield from self._per_call
+        if self.cache is not None and settings.uses_stale():
+            yield Stale(self.cache)
+        if settings.fallback.type == "provider" and settings.fallback.name is not None:
+            yield OtherProvider(settings.fallback.name, surroundings.routes)
+        if self.cache is not None:
+            yield self.cache
+
+    def _inner(self) -> Iterator[Middleware]:
+        """Yield the retry and the steps of each attempt."""
+        settings = self._settings
+        has_breaker = settings.breaker.type != "none"
+        if settings.retry.type != "none":
+            yield Retry(settings.retry, self.budget, self._surroundings.pause)
+        if has_breaker:
+            yield BreakerPeek(self.breaker)
+        if settings.rate_limit.type != "none":
+            yield RateGuard(self._reserve(), settings.rate_limit.max_wait_s)
+        if self.bulkhead is not None:
+            yield BulkheadGuard(self.bulkhead)
+        if has_breaker:
+            yield BreakerGuard(self.breaker, self._admission())
+        yield from self._per_attempt
+        yield AttemptTimeout(settings.timeouts)
+        yield MapErrors()
+
+    def _build_cache(self) -> Cache | None:
+        settings, shared = self._settings, self._surroundings.shared
+        if not settings.uses_cache():
+            return None
+        keep_s = settings.cache.ttl_s + settings.stale_s()
+        in_redis = settings.cache.type == "redis" and shared is not None
+        answers: Answers = SharedAnswers(shared, keep_s) if in_redis and shared is not None else MemoryAnswers(keep_s)
+        return Cache(answers, settings.cache.ttl_s, settings.timeouts.of_answer()[1])
+
+    def _reserve(self) -> Callable[[float], Awaitable[tuple[bool, float]]]:
+        limit = self._settings.rate_limit
+        shared = self._surroundings.shared if limit.scope == "redis" else None
+        rate_per_s, burst = limit.per_second()
+        share = limit.replicas if shared is not None else 1
+        alone = RateLimiter(rate_per_s / share, max(1, burst // share), time.monotonic)
+
+        async def reserve(max_wait_s: float) -> tuple[bool, float]:
+            if shared is not None:
+                turn = await shared.reserve(
+                    f"rate:{self.provider}", rate_per_s=rate_per_s, burst=burst, max_wait_s=max_wait_s
+                )
+                if turn is not None:
+                    return turn
+            return alone.reserve(max_wait_s)
+
+        return reserve
+
+    def _admission(self) -> Admission | None:
+        breaker, shared = self._settings.breaker, self._surroundings.shared
+        if breaker.scope == "process" or shared is None:
+            return None
+        return SharedAdmission(shared, breaker.probes, self._breaker_limits.lease_s)
+
+
+def _breaker_limits(settings: Resilience) -> BreakerLimits:
+    breaker, timeouts = settings.breaker, settings.timeouts
+    attempt_s = timeouts.of_answer()[0]
+    return BreakerLimits(
+        ratio=breaker.ratio,
+        minimum_calls=breaker.minimum_calls,
+        window_s=breaker.window_s or max(_MIN_WINDOW_S, 2 * attempt_s),
+        consecutive=breaker.consecutive,
+        open_s=breaker.open_s,
+        max_open_s=max(breaker.open_s, breaker.max_open_s),
+        probes=breaker.probes,
+        lease_s=max(timeouts.of_stream(), attempt_s),
+    )
