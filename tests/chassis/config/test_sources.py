@@ -93,12 +93,11 @@ def test_an_injected_url_in_a_setting_is_a_value(places: Places) -> None:
         "# comment\r\n\r\nOBJECT_SERVICE_HTTP__HOST=h1\r\n",
         "\ufeffOBJECT_SERVICE_HTTP__HOST=h1\n",
         "OBJECT_SERVICE_HTTP__HOST=h0\nOBJECT_SERVICE_HTTP__HOST=h1\n",
-        "this is no line\nOBJECT_SERVICE_HTTP__HOST=h1\n=\n",
         "OBJECT_SERVICE_LOG__LEVEL\nOBJECT_SERVICE_HTTP__HOST=h1\n",
     ],
     ids=[
         "plain", "no-newline", "export", "single-quotes", "double-quotes", "spaces", "crlf", "byte-order-mark",
-        "twice", "garbage-around", "name-only",
+        "twice", "name-only",
     ],
 )  # fmt: skip
 def test_dotenv_files_are_read_as_people_write_them(places: Places, text: str) -> None:
@@ -106,6 +105,41 @@ def test_dotenv_files_are_read_as_people_write_them(places: Places, text: str) -
     (places.folder / ".env").write_bytes(text.encode())
 
     assert "h1" == places.load()[HttpSection].host
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("=hunter2\n", 1),
+        ("A=1\n\n  # comment\n\n=hunter2", 5),
+        ('A=1\r\n"OBJECT_SERVICE_HTTP__HOST=hunter2\r\n', 2),
+        ('A="1"\nOBJECT_SERVICE_HTTP__HOST="hunter2\nB=2\n', 2),
+        ("OBJECT_SERVICE_HTTP__HOST='hunter2'x\n", 1),
+        ("hunter2 is no line\n", 1),
+    ],
+    ids=["no-name", "after-blank-lines", "quote-before-name", "unclosed-quote", "text-after-quote", "words"],
+)
+def test_a_line_that_nobody_can_read_is_a_problem(
+    places: Places, caplog: pytest.LogCaptureFixture, text: str, line: int
+) -> None:
+    """A line of a dotenv file is never dropped silently: its number is named, never what stands in it."""
+    (places.folder / ".env.local").write_bytes(text.encode())
+
+    problems = places.problems()
+
+    expected = f"expected NAME=value in line {line}; correct the line or remove it"
+    assert [f".env.local (file:.env.local): {expected}"] == [str(problem) for problem in problems]
+    assert [] == caplog.records
+
+
+def test_every_unreadable_line_is_a_problem_among_others(places: Places) -> None:
+    """The lines around them are read all the same."""
+    (places.folder / ".env").write_text(f"=1\n{PREFIX}HTTP__PORT=x\n=2\n")
+
+    problems = places.problems()
+
+    assert [(".env", "file:.env"), (".env", "file:.env"), ("HTTP__PORT", "file:.env")] == described(problems)
+    assert ["NAME=value in line 1", "NAME=value in line 3"] == [problem.expected for problem in problems[:2]]
 
 
 def test_dollar_signs_in_dotenv_files_are_literal(places: Places) -> None:
@@ -133,7 +167,7 @@ def test_a_broken_toml_file_is_a_problem(places: Places, text: str) -> None:
 
     problems = places.problems()
 
-    assert [("CONFIG_FILE", "config")] == described(problems)
+    assert [("CONFIG_FILE", "environment")] == described(problems)
     assert "a valid TOML file in UTF-8" == problems[0].expected
 
 
@@ -150,7 +184,17 @@ def test_a_config_file_that_was_asked_for_must_be_there(places: Places, target: 
     """A path that leads nowhere is a problem, not an empty file."""
     places.environment(CONFIG_FILE=target)
 
-    assert "a readable file" == places.problems()[0].expected
+    problems = places.problems()
+
+    assert ("a readable file", "environment") == (problems[0].expected, problems[0].source)
+
+
+def test_the_place_that_names_a_missing_file_or_folder_is_told(places: Places) -> None:
+    """Whoever has to correct a path learns where it stands."""
+    places.dotenv(".env.local", CONFIG_FILE="missing.toml")
+    places.dotenv(".env", SECRETS_DIR="nowhere")
+
+    assert [("CONFIG_FILE", "file:.env.local"), ("SECRETS_DIR", "file:.env")] == described(places.problems())
 
 
 def test_toml_knows_types_and_tables(places: Places) -> None:
@@ -190,7 +234,7 @@ def test_a_secrets_folder_that_was_asked_for_must_be_there(places: Places) -> No
     """The default folder may be missing; another one may not."""
     places.environment(SECRETS_DIR="nowhere")
 
-    assert [("SECRETS_DIR", "secrets")] == described(places.problems())
+    assert [("SECRETS_DIR", "environment")] == described(places.problems())
 
 
 def test_a_missing_default_secrets_folder_is_no_problem(places: Places) -> None:
@@ -203,7 +247,7 @@ def test_a_secret_that_is_no_text_is_a_problem(places: Places) -> None:
     folder = places.secrets(HTTP__PORT="x")
     (folder / f"{PREFIX}LOG__LEVEL").write_bytes(b"\xff")
 
-    assert [("HTTP__PORT", "secrets"), ("SECRETS_DIR", "secrets")] == described(places.problems())
+    assert [("HTTP__PORT", "secrets"), ("SECRETS_DIR", "environment")] == described(places.problems())
 
 
 @pytest.mark.parametrize(

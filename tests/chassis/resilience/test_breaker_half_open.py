@@ -170,3 +170,8 @@ def test_reports_from_before_the_last_transition_are_dropped(state: BreakerState
     assert state is provider.state
     assert (5.0 if state is OPEN else None) == provider.breaker.peek()
     assert [OPEN] == provider.after(5.0).calls("-")
+
+
+def test_a_permit_tells_whether_its_call_is_a_probe() -> None:
+    """Only what a half-open breaker lets through is a probe."""
+    assert (False, True) == (Provider().permit().probes, half_open().permit().probes)

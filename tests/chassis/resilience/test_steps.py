@@ -16,11 +16,11 @@ from object_service.chassis.contracts.errors import (
     AdapterUnavailableError,
     RequestError,
 )
+from object_service.chassis.resilience.assembly import Guards
 from object_service.chassis.resilience.pipeline import guard
-from object_service.chassis.resilience.settings import Resilience, Timeouts
-from object_service.chassis.resilience.steps import build_pipeline
+from object_service.chassis.resilience.settings import Resilience, Retry, Timeouts
 
-FAST = Resilience(timeouts=Timeouts(total_s=0.02, control_total_s=0.04))
+FAST = Resilience(retry=Retry(type="none"), timeouts=Timeouts(total_s=0.02, control_total_s=0.04))
 LOGGER = "object_service.chassis.resilience.steps"
 FAILURE = AdapterUnavailableError("HTTP 503", adapter="mine", operation="greet", cause=ValueError("vendor"))
 
@@ -41,7 +41,7 @@ class _Greeter(Greeter):
 
 
 def _port(action: Callable[[], Awaitable[object]], settings: Resilience = FAST) -> _Greeter:
-    return guard(_Greeter(action), build_pipeline(settings), OPERATIONS, provider="mine", kind="stub")
+    return guard(_Greeter(action), Guards("mine", settings).pipeline, OPERATIONS, provider="mine", kind="stub")
 
 
 def _raising(error: BaseException) -> Callable[[], Awaitable[object]]:
@@ -62,11 +62,6 @@ async def _remaining() -> object:
 
 def _lines(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [record for record in caplog.records if record.name == LOGGER]
-
-
-def test_the_order_of_the_steps() -> None:
-    """The log sees what the deadline refuses; the deadline sees only translated errors."""
-    assert ("log", "deadline", "map_errors", "call") == build_pipeline(Resilience()).names
 
 
 async def test_a_call_that_hangs_ends_at_its_deadline() -> None:

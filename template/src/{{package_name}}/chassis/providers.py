@@ -80,6 +80,9 @@ class HttpProviderConfig(ProviderConfig):
     @override
     def contradictions(self, environment: Environment) -> Iterable[Contradiction]:
         yield from super().contradictions(environment)
+        key = self.api_key.get_secret_value()
+        if not (key.isascii() and key.isprintable() and " " not in key):
+            yield Contradiction(("api_key",), "visible ASCII characters only, as a header takes them")
         if environment is Environment.PROD and self.base_url.scheme == "http":
             yield Contradiction(("base_url",), "a URL with https in prod, which hides the credential")
 
@@ -147,7 +150,8 @@ def install_providers[P](
 ) -> Providers[P]:
     """Build every usable instance of a port behind its pipeline; the container closes them."""
     providers: dict[str, Provider[P]] = {}
-    surroundings = replace(container[Surroundings], routes={})
+    shared = container[Surroundings] if Surroundings in container else Surroundings(container.stopping.pause)
+    surroundings = replace(shared, routes={})
     for instance in settings.instances_of(feature):
         resources = Resources(instance.name, SystemClock(), open_http)
         port = catalogue.kind(instance.kind).create(instance.config, resources)

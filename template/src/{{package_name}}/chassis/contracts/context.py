@@ -1,7 +1,8 @@
 """Context: what accompanies a call through every layer without being an argument of it."""
 
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -20,43 +21,39 @@ class Context(NamedTuple):
 
     def shortened(self, seconds: float) -> "Context":
         """Return the context with at most so many seconds left; a deadline only ever comes nearer."""
-        limit = time.monotonic() + seconds
-        return self if self.deadline is not None and self.deadline <= limit else self._replace(deadline=limit)
+        return self.until(time.monotonic() + seconds)
+
+    def until(self, limit: float) -> "Context":
+        """Return the context with a deadline at `limit`, unless it has a nearer one."""
+        if self.deadline is not None and self.deadline <= limit:
+            return self
+        # A third of the time of `_replace`; the deadline is the last field.
+        return tuple.__new__(Context, (*self[:-1], limit))
 
     def remaining_s(self) -> float | None:
         """Return the seconds left, at least 0, or None without a deadline."""
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
 
-_CURRENT: ContextVar[Context | None] = ContextVar("context", default=None)
+CURRENT: ContextVar[Context | None] = ContextVar("context", default=None)
+"""Set and reset by `entered`, and by hand on the way of every call."""
 
 
 def current_or_none() -> Context | None:
     """Return the context of this task, or None outside any call."""
-    return _CURRENT.get()
+    return CURRENT.get()
 
 
 def current() -> Context:
     """Return the context of this task; outside any call a fresh one with a correlation id of its own."""
-    return _CURRENT.get() or Context(correlation_id=new_id("cor"))
+    return CURRENT.get() or Context(correlation_id=new_id("cor"))
 
 
-class _Entered:
-    """A context manager by hand: each call to a provider enters one, and a generator would cost three times as much."""
-
-    __slots__ = ("_context", "_token")
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    def __enter__(self) -> Context:
-        self._token = _CURRENT.set(self._context)
-        return self._context
-
-    def __exit__(self, *_: object) -> None:
-        _CURRENT.reset(self._token)
-
-
-def entered(context: Context) -> AbstractContextManager[Context]:
+@contextmanager
+def entered(context: Context) -> Iterator[Context]:
     """Make `context` the current one for the block and everything it starts."""
-    return _Entered(context)
+    token = CURRENT.set(context)
+    try:
+        yield context
+    finally:
+        CURRENT.reset(token)

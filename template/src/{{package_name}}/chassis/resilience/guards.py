@@ -168,7 +168,7 @@ class BreakerGuard:
         self._breakers = breakers
         self._admission = admission
 
-    async def __call__(self, call: Call, proceed: Proceed) -> Any:
+    def __call__(self, call: Call, proceed: Proceed) -> Awaitable[Any]:
         """Run the attempt with a permit.
 
         Raises:
@@ -179,8 +179,8 @@ class BreakerGuard:
         if not isinstance(permit, Permit):
             raise _circuit_open(call, permit)
         if not permit.probes:
-            return await _reported(call, proceed, breaker, permit)
-        return await self._probe(call, proceed, breaker, permit)
+            return _reported(call, proceed, breaker, permit)
+        return self._probe(call, proceed, breaker, permit)
 
     async def _probe(self, call: Call, proceed: Proceed, breaker: Breaker, permit: Permit) -> Any:
         if self._admission is None:
