@@ -8,6 +8,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 _HOME = ROOT / ".tools"
 _UV = "uv>=0.13.8,<1"
+_FOREIGN = (
+    *("VIRTUAL_ENV", "UV_PYTHON", "UV_PROJECT_ENVIRONMENT", "PYTHONPATH", "PYTHONHOME"),
+    # pyenv sets them for the folder in which a command begins: `.python-version` of this one would not count
+    *("PYENV_VERSION", "PYENV_DIR"),
+)
+"""What belongs to whoever calls, and would lead the tools astray."""
 
 
 def uv() -> Path:
@@ -23,8 +29,7 @@ def uv() -> Path:
 
 def environment() -> dict[str, str]:
     """Return the environment for every tool: uv first on the path, no interpreter is ever downloaded."""
-    foreign = ("VIRTUAL_ENV", "UV_PYTHON", "UV_PROJECT_ENVIRONMENT", "PYTHONPATH", "PYTHONHOME")
-    kept = {name: value for name, value in os.environ.items() if name not in foreign}
+    kept = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
     path = os.pathsep.join([str(uv().parent), os.environ.get("PATH", "")])
     return {**kept, "PATH": path, "UV_PYTHON_DOWNLOADS": "never"}
 

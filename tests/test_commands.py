@@ -133,6 +133,31 @@ def test_failed_call_is_an_envelope_in_json(my_service: Command) -> None:
     assert PLANTED not in done.stdout + done.stderr
 
 
+REFUSED = {
+    "call": (["generate", "hello", "--provider", "ecko", "--json"], 1, "unknown_provider"),
+    "provider": (["providers", "check", "ecko", "--json"], 1, "unknown_provider"),
+    "settings": (["serve", "--port", "70000", "--json"], 78, "invalid_configuration"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusal_is_a_document_in_json(my_service: Command, case: str) -> None:
+    """With --json stdout always has one document: a refusal has status and error of a failed envelope."""
+    words, code, reason = REFUSED[case]
+    done = my_service(*words)
+    document = json.loads(done.stdout)
+    assert (code, "failed", reason, False) == (
+        *(done.returncode, document["status"], document["error"]["code"], document["error"]["retryable"]),
+    )
+
+
+def test_log_of_a_server_is_json_from_its_first_line(project: Path, tmp_path: Path) -> None:
+    """A variable that is no setting is a line of the log, not a text beside it."""
+    with running(project, tmp_path / "odd", {"MY_SERVICE_GENAI__PROVDER": "echo"}) as service:
+        first = service.log()[0]
+    assert ("unknown_setting", "MY_SERVICE_GENAI__PROVIDER") == (first["event"], first["did_you_mean"])
+
+
 def test_providers_are_listed_and_checked(my_service: Command) -> None:
     """`providers` names what a request may name; `providers check` builds one without calling it."""
     listed = my_service("providers", **ACME)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rendering import (
     DEFAULT,
@@ -33,7 +34,7 @@ from tools import uv
 pytestmark = pytest.mark.gate
 
 RECIPES = {"setup", "dev", "check", "fmt", "test-unit", "test-integration"}
-HOOKS = {"ruff check", "ruff format", "mypy", "lint-imports"}
+HOOKS = {"pre-commit": {"ruff check", "ruff format", "mypy", "lint-imports"}, "pre-push": {"pytest"}}
 START_TIMEOUT_S = 60
 
 
@@ -108,9 +109,10 @@ def repository(workshop: Workshop) -> Path:
 
 
 def test_setup_installs_the_hooks(repository: Path) -> None:
-    """`just setup` installs the project and the hooks of git."""
+    """`just setup` installs the project and the hooks of git, for commits and for pushes."""
     just(repository, "setup")
-    assert "pre_commit" in (repository / ".git" / "hooks" / "pre-commit").read_text(encoding="utf-8")
+    for stage in HOOKS:
+        assert "pre_commit" in (repository / ".git" / "hooks" / stage).read_text(encoding="utf-8")
 
 
 def test_formatting_an_untouched_project_changes_nothing(repository: Path) -> None:
@@ -127,12 +129,28 @@ def test_lock_is_tracked_and_secrets_are_not(repository: Path) -> None:
     assert "uv.lock" in git(repository, "ls-files").stdout.split()
 
 
-def test_hooks_are_green(repository: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", HOOKS)
+def test_hooks_are_green(repository: Path, tmp_path: Path, stage: str) -> None:
     """The hooks make the checks of the gate, and an untouched project passes them."""
-    done = hooks(repository, tmp_path)
+    done = hooks(repository, tmp_path, "--all-files", f"--hook-stage={stage}")
     assert 0 == done.returncode, done.stdout
     passed = re.findall(r"^(.+?)\.+Passed$", done.stdout, re.MULTILINE)
-    assert HOOKS == set(passed)
+    assert HOOKS[stage] == set(passed)
+
+
+def test_hooks_are_the_checks_of_the_gate(repository: Path) -> None:
+    """Both stages together run the commands of `just check`, word by word."""
+    config = yaml.safe_load((repository / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    hooked = {hook["entry"].removeprefix("uv run --frozen ") for hook in config["repos"][0]["hooks"]}
+    said = just(repository, "--dry-run", "check").stderr
+    assert set(said.splitlines()) == hooked
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "mypy.ini", ".importlinter", "ruff.toml", "pytest.toml"])
+def test_a_changed_tool_file_triggers_the_hooks(repository: Path, tmp_path: Path, name: str) -> None:
+    """Whoever changes only what a tool is told is checked like somebody who changes code."""
+    done = hooks(repository, tmp_path, "--files", name)
+    assert HOOKS["pre-commit"] == set(re.findall(r"^(.+?)\.+Passed$", done.stdout, re.MULTILINE)), done.stdout
 
 
 def test_hooks_say_that_the_lock_is_missing(repository: Path, tmp_path: Path) -> None:
@@ -140,19 +158,20 @@ def test_hooks_say_that_the_lock_is_missing(repository: Path, tmp_path: Path) ->
     lock = repository / "uv.lock"
     lock.rename(tmp_path / "uv.lock")
     try:
-        done = hooks(repository, tmp_path)
+        done = {stage: hooks(repository, tmp_path, "--all-files", f"--hook-stage={stage}") for stage in HOOKS}
     finally:
         shutil.move(tmp_path / "uv.lock", lock)
-    assert 0 != done.returncode
-    reports = re.split(r"\.+Failed\n", done.stdout)
-    assert HOOKS == {report.splitlines()[-1] for report in reports[:-1]}
-    assert [] == [report for report in reports[1:] if "Unable to find lockfile at `uv.lock`" not in report]
+    for stage, run_ in done.items():
+        assert 0 != run_.returncode
+        reports = re.split(r"\.+Failed\n", run_.stdout)
+        assert HOOKS[stage] == {report.splitlines()[-1] for report in reports[:-1]}
+        assert [] == [report for report in reports[1:] if "Unable to find lockfile at `uv.lock`" not in report]
 
 
-def hooks(project: Path, home: Path) -> subprocess.CompletedProcess[str]:
-    """Run all hooks on all files, without the network: a proxy that does not exist would be in the way."""
+def hooks(project: Path, home: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run hooks without the network: a proxy that does not exist would be in the way."""
     offline = {"UV_OFFLINE": "1", "HTTPS_PROXY": "http://127.0.0.1:9", "PRE_COMMIT_HOME": str(home / "home")}
-    return tool(project, "pre-commit", "run", "--all-files", "--color=never", env=offline)
+    return tool(project, "pre-commit", "run", "--color=never", *options, env=offline)
 
 
 @pytest.fixture

@@ -57,6 +57,14 @@ INDIRECT = {
     "service/genai.py": "from ..chassis.contracts import detour\n",
 }
 
+# Libraries that come with others, so that no list of forbidden ones names them all.
+IMPURE = {
+    "domain": ("domain/genai.py", "import anyio"),
+    "service": ("service/diarization.py", "import yaml"),
+    "contracts": ("chassis/contracts/json.py", "import h11"),
+    "tool": ("domain/diarization.py", "from hypothesis import given"),
+}
+
 # A body of a module, the code of the rule, and a part of its message.
 LINT: dict[str, tuple[str, str, str]] = {
     "sleeping": ("import time\n\n\nasync def work() -> None:\n    time.sleep(1)", "ASYNC251", "time.sleep"),
@@ -196,6 +204,16 @@ def test_import_inside_a_function_is_rejected(project: Path) -> None:
     """A layer break does not hide in a function."""
     hidden = "def late() -> None:\n    from ..service import genai as upper\n    del upper"
     assert "Layers: higher ones" in broken(project, {"domain/genai.py": hidden})
+
+
+@pytest.mark.parametrize("case", IMPURE)
+def test_any_library_in_the_middle_is_rejected(project: Path, case: str) -> None:
+    """What domain, service and contracts import from outside fails a proof, whatever it is called."""
+    module, line = IMPURE[case]
+    with written(project, {f"src/my_service/{module}": line}):
+        done = tool(project, "pytest", "-q", "--no-header", "tests/proofs", "-k", "stay_pure")
+    assert 1 == done.returncode, done.stdout
+    assert f"'{line.split()[1]}'" in done.stdout
 
 
 def test_lint_rejects(project: Path) -> None:

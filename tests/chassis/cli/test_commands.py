@@ -1,7 +1,7 @@
 """Commands: results on stdout, everything else on stderr, and an exit code that says which."""
 
 import json
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -94,6 +94,58 @@ def test_wrong_settings_exit_with_78(monkeypatch: pytest.MonkeyPatch, arguments:
     assert 3 == len(result.stderr.splitlines())
 
 
+@pytest.mark.parametrize("arguments", [a for a in COMMANDS.values() if a != ["config", "reference"]], ids=" ".join)
+def test_wrong_settings_are_told_as_json(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
+    """With `--json` every command that needs settings prints what is wrong as one document, and never a value."""
+    monkeypatch.setenv("OBJECT_SERVICE_HTTP__PORT", "hunter2")
+
+    result = run(*arguments, "--json")
+
+    assert (78, "configuration: 1 problem") == (result.exit_code, result.stderr.splitlines()[0])
+    assert {
+        "status": "failed",
+        "error": {"code": "invalid_configuration", "message": "configuration: 1 problem", "retryable": False},
+        "problems": [
+            {
+                "variable": "OBJECT_SERVICE_HTTP__PORT",
+                "source": "environment",
+                "expected": "a whole number",
+                "fix": "correct it or remove it",
+            }
+        ],
+    } == json.loads(result.stdout)
+
+
+REFUSED = {
+    "call": (["greet", "nobody"], "not_found", "There is nobody."),
+    "provider": (
+        ["providers", "check", "stup"],
+        "unknown_provider",
+        "No provider named 'stup'. Did you mean 'stub'? Available: stub.",
+    ),
+    "group": (
+        ["providers", "--json", "check", "nobody"],
+        "unknown_provider",
+        "No provider named 'nobody'. Available: stub.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), REFUSED.values(), ids=REFUSED)
+def test_a_refusal_is_told_as_json(arguments: list[str], code: str, message: str) -> None:
+    """With `--json` a script reads status and code, whether the call was refused or failed."""
+    result = run(*arguments, *["--json"] * ("--json" not in arguments))
+
+    error = {"code": code, "message": message, "retryable": False}
+    assert {"status": "failed", "error": error} == json.loads(result.stdout)
+    assert (1, f"error: {message} [{code}]") == (result.exit_code, result.stderr.splitlines()[-1])
+
+
+def test_the_flag_of_a_group_holds_for_its_commands() -> None:
+    """`providers --json check` prints JSON like `providers check --json`."""
+    assert "ok" == json.loads(run("providers", "--json", "check", "stub").stdout)["status"]
+
+
 @pytest.mark.parametrize("arguments", [a for a in COMMANDS.values() if a != ["serve"]], ids=" ".join)
 def test_every_command_speaks_json(arguments: list[str]) -> None:
     """`--json` makes the whole of stdout one document."""
@@ -142,8 +194,8 @@ class _Server:
         self.sections: list[HttpSection] = []
         self._error = error
 
-    async def __call__(self, app: object, section: HttpSection) -> None:
-        del app
+    async def __call__(self, app: object, section: HttpSection, on_stop: Callable[[], None]) -> None:
+        del app, on_stop
         self.sections.append(section)
         if self._error is not None:
             raise self._error
@@ -168,7 +220,31 @@ def test_a_taken_port_exits_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert 1 == result.exit_code
     hint = "choose another one with --port, or 0 for any free one"
-    assert f"error: h:1 cannot be bound (in use); {hint}" == result.stderr.splitlines()[-1]
+    assert f"error: h:1 cannot be bound (in use); {hint} [port_in_use]" == result.stderr.splitlines()[-1]
+    assert "" == result.stdout
+    error = json.loads(run("serve", "--json").stdout)["error"]
+    assert ("port_in_use", False) == (error["code"], error["retryable"])
+
+
+def test_what_is_odd_about_the_settings_is_logged_while_serving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that is no setting and a provider that cannot be used are lines of the log like any other."""
+    monkeypatch.setattr(server, "serve", _Server())
+    monkeypatch.setenv("OBJECT_SERVICE_WEATHER__PROVDER", "stub")
+    monkeypatch.setenv("OBJECT_SERVICE_XYZ", "1")
+    monkeypatch.setenv("OBJECT_SERVICE_PROVIDERS__REMOTE__MODEL", "m")
+
+    result = run("serve", "--json")
+
+    lines = [json.loads(line) for line in result.stderr.splitlines()]
+    told = [(line["event"], line["variable"], line.get("expected") or line.get("did_you_mean")) for line in lines]
+    head = "OBJECT_SERVICE_"
+    assert (0, "", {"warning"}) == (result.exit_code, result.stdout, {line["level"] for line in lines})
+    assert [
+        ("provider_unusable", f"{head}PROVIDERS__REMOTE__BASE_URL", "a value (Where its API begins.)"),
+        ("provider_unusable", f"{head}PROVIDERS__REMOTE__API_KEY", "a value (Its credential.)"),
+        ("unknown_setting", f"{head}WEATHER__PROVDER", f"{head}WEATHER__PROVIDER"),
+        ("unknown_setting", f"{head}XYZ", None),
+    ] == told
 
 
 def test_a_wrong_port_on_the_command_line_is_a_problem_of_the_settings() -> None:
@@ -187,46 +263,3 @@ def test_the_process_exits_with_the_code(monkeypatch: pytest.MonkeyPatch) -> Non
         main.run(RUNTIME)
 
     assert 0 == caught.value.code
-
-
-def _rows(**variables: str) -> list[dict[str, Any]]:
-    env = {f"OBJECT_SERVICE_{name}": value for name, value in variables.items()}
-    rows: list[dict[str, Any]] = json.loads(run("providers", "--json", env=env).stdout)["providers"]
-    return rows
-
-
-def test_providers_are_listed() -> None:
-    """Those that a request may name, with kind, object and whether they are selected."""
-    rows = _rows(PROVIDERS__MINE__KIND="stub", PROVIDERS__REMOTE__MODEL="incomplete")
-
-    assert [
-        {"name": "mine", "kind": "stub", "object": "weather", "selected": False, "offline": True},
-        {"name": "stub", "kind": "stub", "object": "weather", "selected": True, "offline": True},
-    ] == rows
-    assert "stub (stub): weather, selected, offline\n" == run("providers").stdout
-
-
-def test_a_provider_that_lacks_a_value_is_pointed_out() -> None:
-    """Nobody selects it, so the service runs; who names it in a request would wonder."""
-    result = run("providers", env={"OBJECT_SERVICE_PROVIDERS__REMOTE__MODEL": "m"})
-
-    assert "warning: a provider cannot be used: OBJECT_SERVICE_PROVIDERS__REMOTE__API_KEY (default)" in result.stderr
-    assert 0 == result.exit_code
-
-
-def test_a_provider_is_checked() -> None:
-    """Complete and buildable is ok; nothing is called."""
-    result = run("providers", "check", "stub")
-
-    assert (0, "stub: ok\n") == (result.exit_code, result.stdout)
-    assert "ok" == json.loads(run("providers", "check", "stub", "--json").stdout)["status"]
-    assert "provider_call" not in result.stderr
-
-
-def test_an_unknown_provider_is_not_ok() -> None:
-    """The nearest name is offered."""
-    result = run("providers", "check", "stup")
-
-    assert (1, "") == (result.exit_code, result.stdout)
-    line = "error: No provider named 'stup'. Did you mean 'stub'? Available: stub. [unknown_provider]"
-    assert line == result.stderr.splitlines()[-1]

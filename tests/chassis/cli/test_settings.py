@@ -38,7 +38,8 @@ def test_the_document_has_the_form_of_the_contract() -> None:
     keys = [row["key"] for row in document["settings"]]
     assert sorted(keys) == keys
     assert {"environment", "http.port", "log.level", "weather.max_days", "providers.stub.kind"} <= set(keys)
-    assert {"stub": ["log", "deadline", "map_errors", "call"]} == document["pipelines"]
+    assert {"stub"} == set(document["pipelines"])
+    assert {"log", "deadline", "retry", "breaker", "call"} <= set(document["pipelines"]["stub"])
     assert [
         {"variable": f"{PREFIX}WEATHER__PROVDER", "did_you_mean": f"{PREFIX}WEATHER__PROVIDER"},
         {"variable": f"{PREFIX}XYZ"},
@@ -85,9 +86,10 @@ def test_values_keep_their_types() -> None:
 def test_text_names_value_and_source() -> None:
     """One line per setting, then the pipelines."""
     lines = run("config", "show", env={f"{PREFIX}HTTP__PORT": "1"}).stdout.splitlines()
+    steps = _shown({})["pipelines"]["stub"]
 
     assert {f"{PREFIX}HTTP__PORT = 1  (environment)", f"{PREFIX}CONFIG_FILE =   (default)"} <= set(lines)
-    assert "pipeline of stub: log > deadline > map_errors > call" == lines[-1]
+    assert f"pipeline of stub: {' > '.join(steps)}" == lines[-1]
 
 
 def test_checking_says_ok() -> None:
@@ -108,6 +110,21 @@ def test_a_strict_check_refuses_unknown_variables(code: int, variables: dict[str
     assert code == result.exit_code
     assert ("warning:" in result.stderr) == bool(variables)
     assert (result.stdout == "") == (code == 78)
+
+
+def test_a_strict_check_names_unknown_variables_as_json() -> None:
+    """With `--json` the refusal is a document that lists them as `config show` does."""
+    result = run("config", "check", "--strict", "--json", env={f"{PREFIX}WEATHER__PROVDER": "1", f"{PREFIX}XYZ": "1"})
+
+    assert 78 == result.exit_code
+    assert {
+        "status": "failed",
+        "error": {"code": "unknown_setting", "message": "2 variables are no settings", "retryable": False},
+        "unknown": [
+            {"variable": f"{PREFIX}WEATHER__PROVDER", "did_you_mean": f"{PREFIX}WEATHER__PROVIDER"},
+            {"variable": f"{PREFIX}XYZ"},
+        ],
+    } == json.loads(result.stdout)
 
 
 def test_the_reference_is_printed() -> None:

@@ -1,21 +1,20 @@
 """The whole service: each single setting can be set by the environment alone, and is shown with its source."""
 
+import sys
 from collections.abc import Iterator
-from datetime import timedelta
-from enum import Enum
-from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 import pytest
-from pydantic import HttpUrl, SecretStr
 
+from chassis.config.examples import SAME_AS_DEFAULT, companions, example, field_of, peer
 from chassis.config.sources import PREFIX, Places, described
 from chassis.samples.features import SERVICE as SAMPLE
 from object_service.bootstrap import runtime
 from object_service.chassis.cli.settings import describe
 from object_service.chassis.config.checking import Leaf, leaves
-from object_service.chassis.config.section import ServiceSection, is_collection
-from object_service.chassis.config.sources import SettingPath, variable_of
+from object_service.chassis.config.section import ServiceSection
+from object_service.chassis.config.sources import variable_of
 from object_service.chassis.features import Feature
 
 FEATURES = runtime().features
@@ -31,39 +30,6 @@ def _settings(features: tuple[Feature, ...]) -> Iterator[Leaf]:
             yield from leaves(definition.config, ("providers", kind))
 
 
-def _text(leaf: Leaf, folder: Path) -> str:
-    """Return a valid value, other than the default where the type allows it."""
-    named = {"provider": str(leaf.field.default), "profile": "precise", "kind": leaf.path[-2:][0]}
-    if leaf.path[-1] in named:
-        return named[leaf.path[-1]]
-    if leaf.path == ("config_file",):
-        (folder / "c.toml").touch()
-        return "c.toml"
-    return _of_type(leaf.field.annotation, leaf.field.default, folder)
-
-
-def _of_type(annotation: Any, default: Any, folder: Path) -> str:
-    if is_collection(annotation):
-        return "{}" if "Mapping" in str(annotation) else "[]"
-    if get_origin(annotation) is Literal:
-        return str(next(choice for choice in get_args(annotation) if choice != default))
-    if get_args(annotation):
-        return _of_type(get_args(annotation)[0], default, folder)
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return str(next(member.value for member in annotation if member is not default))
-    values: dict[Any, str] = {
-        bool: str(not default).lower(),
-        int: "2",
-        float: "1.5",
-        str: "text",
-        Path: str(folder),
-        SecretStr: "a-secret-value",
-        HttpUrl: "https://user:pass@host.example/",
-        timedelta: "PT2S",
-    }
-    return values[annotation]
-
-
 def _ids(settings: list[Leaf]) -> list[str]:
     return [variable_of(leaf.path).removeprefix(PREFIX) for leaf in settings]
 
@@ -72,19 +38,33 @@ REAL = list(_settings(FEATURES))
 ALL = [*REAL, *(leaf for leaf in _settings(SAMPLE) if leaf.path not in {real.path for real in REAL})]
 
 
-def _companions(path: SettingPath) -> dict[str, str]:
-    """Return what a provider behind HTTP needs to be complete, so that its settings can be shown."""
-    if path[0] != "providers":
-        return {}
-    head = f"PROVIDERS__{path[1].upper()}__"
-    return {f"{head}BASE_URL": "https://host.example/", f"{head}API_KEY": "key", f"{head}MODEL": "m"}
+OFFLINE = {
+    kind: next(name for name in feature.catalogue.names if feature.catalogue.kind(name).offline)
+    for feature in (*FEATURES, *SAMPLE)
+    if feature.catalogue is not None
+    for kind in feature.catalogue.names
+}
+"""An offline kind of the same object, by kind."""
+
+
+@pytest.fixture(autouse=True)
+def redis_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the settings find the client of Redis, which only some of them need."""
+    module = ModuleType("redis")
+    module.__spec__ = ModuleSpec("redis", None)
+    monkeypatch.setitem(sys.modules, "redis", module)
+
+
+def _state(places: Places, leaf: Leaf) -> None:
+    places.environment(peer(leaf.path, OFFLINE))
+    places.environment({variable_of(leaf.path).removeprefix(PREFIX): example(leaf, places.folder)})
 
 
 @pytest.mark.parametrize("leaf", ALL, ids=_ids(ALL))
 def test_a_setting_alone_never_makes_the_start_fail(places: Places, leaf: Leaf) -> None:
     """Any single valid value is accepted, and known: no warning."""
     features = FEATURES if leaf in REAL else SAMPLE
-    places.environment({variable_of(leaf.path).removeprefix(PREFIX): _text(leaf, places.folder)})
+    _state(places, leaf)
 
     settings = places.load(*features)
 
@@ -96,8 +76,8 @@ def test_a_setting_alone_never_makes_the_start_fail(places: Places, leaf: Leaf) 
 def test_a_setting_is_shown_with_its_source(places: Places, leaf: Leaf) -> None:
     """`config show` names key, variable, value and source; secrets are masked."""
     features = FEATURES if leaf in REAL else SAMPLE
-    places.environment(_companions(leaf.path))
-    places.environment({variable_of(leaf.path).removeprefix(PREFIX): _text(leaf, places.folder)})
+    places.environment(companions(leaf.path))
+    _state(places, leaf)
 
     rows = {row["key"]: row for row in describe(places.load(*features), features)["settings"]}
 
@@ -106,7 +86,7 @@ def test_a_setting_is_shown_with_its_source(places: Places, leaf: Leaf) -> None:
     assert (variable_of(leaf.path), "environment", leaf.secret) == (row["variable"], row["source"], row["secret"])
     assert leaf.secret == (row["value"] == "********")
     assert "pass@" not in str(row["value"])
-    assert leaf.field.default != row["value"] or leaf.path[-1] in ("provider", "kind", "secrets_dir", "regions")
+    assert leaf.field.default != row["value"] or {leaf.path[-1], field_of(leaf)} & set(SAME_AS_DEFAULT)
 
 
 @pytest.mark.parametrize("leaf", ALL, ids=_ids(ALL))

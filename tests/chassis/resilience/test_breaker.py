@@ -95,8 +95,15 @@ def test_five_in_a_row_count_at_any_pace(gap_s: float) -> None:
 
 @pytest.mark.parametrize(
     ("begin_s", "age_s", "state"),
-    [(0.0, 9.75, OPEN), (0.0, 10.0, CLOSED), (0.75, 9.0, OPEN), (0.75, 9.25, CLOSED), (0.75, 3600.0, CLOSED)],
-    ids=["within", "at-the-end", "late-in-its-slice", "slice-gone", "long-gone"],
+    [
+        (0.0, 9.75, OPEN),
+        (0.0, 10.0, CLOSED),
+        (0.75, 9.0, OPEN),
+        (0.75, 9.25, CLOSED),
+        (1.75, 9.0, OPEN),
+        (1.75, 9.25, CLOSED),
+    ],
+    ids=["within", "at-the-end", "late-in-its-slice", "slice-gone", "next-slice", "next-slice-gone"],
 )
 def test_the_window_forgets(begin_s: float, age_s: float, state: BreakerState) -> None:
     """Outcomes count for nine tenths of the window at least and for one window at most, tenth by tenth."""

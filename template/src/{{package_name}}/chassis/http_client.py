@@ -1,6 +1,6 @@
 """HTTP client: one per provider; sends one request and translates every way it can fail."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -15,6 +15,7 @@ from .contracts.errors import (
     AdapterNotFoundError,
     AdapterOverloadedError,
     AdapterPermanentError,
+    AdapterQuotaError,
     AdapterRateLimitedError,
     AdapterResponseError,
     AdapterTimeoutError,
@@ -39,8 +40,15 @@ class Where(TypedDict):
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """Longest answer that is read; a longer one is an error, not a full memory."""
 
+MAX_FAILURE_BYTES = 64 * 1024
+"""How much of an answer that tells of a failure is read."""
+
+type Explain = Callable[[bytes], tuple[str | None, type[AdapterError] | None]]
+"""Reads the vendor's own code from the body of a failure, and the class of error where the status says too little."""
+
 _BY_STATUS: Mapping[int, type[AdapterError]] = {
     401: AdapterAuthenticationError,
+    402: AdapterQuotaError,
     403: AdapterAuthenticationError,
     404: AdapterNotFoundError,
     408: AdapterTimeoutError,
@@ -53,6 +61,7 @@ _BY_STATUS: Mapping[int, type[AdapterError]] = {
 }
 
 _MAX_RETRY_DIGITS = 9
+_LEAST_S = 1e-6
 
 
 def open_http(config: "HttpProviderConfig") -> "httpx2.AsyncClient":
@@ -78,12 +87,18 @@ def open_http(config: "HttpProviderConfig") -> "httpx2.AsyncClient":
     )
 
 
-async def post_json(
-    client: "httpx2.AsyncClient", path: str, body: Mapping[str, Any], *, adapter: str, operation: str
+async def post_json(  # noqa: PLR0913 - the parts of one request, each named by its caller
+    client: "httpx2.AsyncClient",
+    path: str,
+    body: Mapping[str, Any],
+    *,
+    adapter: str,
+    operation: str,
+    explain: Explain | None = None,
 ) -> bytes:
     """Send one JSON request and return the bytes of a successful answer.
 
-    Correlation id, idempotency key and the time that is left go along as headers.
+    Correlation id, trace, idempotency key and the time that is left go along as headers.
 
     Raises:
         AdapterError: of the class that fits; the vendor's exception is its cause.
@@ -107,26 +122,30 @@ async def post_json(
         message = f"the connection broke ({type(error).__name__})"
         raise AdapterConnectionError(message, **where, cause=error) from error
     if not response.is_success:
-        raise failure_of(response.status_code, response.headers, where)
+        raise failure_of(response.status_code, response.headers, where, *(explain(content) if explain else ()))
     return content
 
 
 def _headers() -> dict[str, str]:
     context = current()
     headers = {"X-Request-ID": context.correlation_id}
+    if context.traceparent is not None:
+        headers["traceparent"] = context.traceparent
     if context.idempotency_key is not None:
         headers["Idempotency-Key"] = context.idempotency_key
     remaining_s = context.remaining_s()
     if remaining_s is not None:
-        headers["X-Request-Timeout"] = f"{remaining_s:.3f}"
+        # Never 0, which no receiver could use.
+        headers["X-Request-Timeout"] = f"{max(remaining_s, _LEAST_S):.6f}"
     return headers
 
 
 async def _bounded(response: "httpx2.Response", where: Where) -> bytes:
     content = bytearray()
+    most = MAX_ANSWER_BYTES if response.is_success else min(MAX_ANSWER_BYTES, MAX_FAILURE_BYTES)
     async for piece in response.aiter_bytes():
         content += piece
-        if len(content) > MAX_ANSWER_BYTES:
+        if len(content) > most:
             if not response.is_success:
                 break  # its status says enough
             message = f"the answer is longer than {MAX_ANSWER_BYTES} bytes"
@@ -134,20 +153,34 @@ async def _bounded(response: "httpx2.Response", where: Where) -> bytes:
     return bytes(content)
 
 
-def failure_of(status: int, headers: Mapping[str, str], where: Where) -> AdapterError:
-    """Return the error for an answer that is not a success.
+def failure_of(
+    status: int,
+    headers: Mapping[str, str],
+    where: Where,
+    provider_code: str | None = None,
+    known: type[AdapterError] | None = None,
+) -> AdapterError:
+    """Return the error for an answer that is not a success; of the class `known` where the body told it.
 
     408, 425, 429 and 5xx except 501 may be tried again. A redirect is an unreadable answer: the base URL is wrong.
     """
-    message = f"HTTP {status}"
+    message = f"HTTP {status}" if provider_code is None else f"HTTP {status} ({provider_code})"
     retry_after_s = retry_after(headers.get("retry-after"))
-    if status in _BY_STATUS:
+    if known is not None:
+        error = known
+    elif status in _BY_STATUS:
         error = _BY_STATUS[status]
     elif status < 400:  # noqa: PLR2004 - the border between redirects and errors
         error = AdapterResponseError
     else:
         error = AdapterInvalidRequestError if status < 500 else AdapterTransientError  # noqa: PLR2004
-    return error(message, **where, request_state=RequestState.REJECTED, retry_after_s=retry_after_s)
+    return error(
+        message,
+        **where,
+        provider_code=provider_code,
+        request_state=RequestState.REJECTED,
+        retry_after_s=retry_after_s,
+    )
 
 
 def retry_after(value: str | None) -> float | None:

@@ -5,8 +5,8 @@ The client belongs to the extra `redis` and is imported when it is opened, not b
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import Context
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
@@ -21,8 +21,8 @@ _log = logging.getLogger(__name__)
 _ASK_AGAIN_S = 1.0
 """How long Redis is left alone after a question went unanswered."""
 
-_MOST_AT_ONCE = 200
-"""Questions in one message: a few milliseconds of work for this process."""
+_BUSY = 2
+"""A time limit that ends this many times too late says nothing about Redis."""
 
 _CHECK = ("EVAL", "redis.call('TIME'); return redis.call('SET', KEYS[1], 1, 'PX', 1000)", 1)
 """Proves that Redis runs scripts and writes: one that only reads, or is full, is still away."""
@@ -95,46 +95,143 @@ def open_redis(section: RedisSection) -> Redis:
 class _Question(NamedTuple):
     command: tuple[Argument, ...]
     read: Callable[[Any], Any]
-    answer: "asyncio.Future[Any]"
+    answer: "asyncio.Future[Any] | None" = None
+
+
+class Reach:
+    """Whether Redis can be reached; says so in the log when that changes."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        """Believe that it can; `now` is a monotonic clock in seconds."""
+        self._now = now
+        self._ask_at = 0.0
+        self.away = False
+
+    def may_ask(self) -> bool:
+        """Tell whether to ask: always while Redis can be reached, once in `_ASK_AGAIN_S` while it cannot."""
+        if self.away:
+            if self._now() < self._ask_at:
+                return False
+            self._ask_at = self._now() + _ASK_AGAIN_S
+        return True
+
+    def lost(self, error: Exception) -> None:
+        """Note a question that went unanswered; the error's text is not logged, for it can quote a password."""
+        self._ask_at = self._now() + _ASK_AGAIN_S
+        if not self.away:
+            self.away = True
+            _log.warning("redis_unavailable", extra={"reason": type(error).__name__})
+
+    def found(self) -> None:
+        """Note that everything was answered as it should be."""
+        if self.away:
+            self.away = False
+            _log.info("redis_available")
 
 
 class RedisLine:
-    """The line to one Redis: questions that come together are sent together, in order, over one connection.
+    """A line to Redis: questions that come together are sent together, in order, over one connection.
 
     Whoever asks only waits: being cancelled neither stops what was sent nor costs the connection. When Redis does
     not answer, or not as it should, it is away: every question is answered with None, at once but for one in
     `_ASK_AGAIN_S` that tries again. Belongs to one event loop.
     """
 
-    def __init__(self, redis: Redis, key: str, timeout_s: float, now: Callable[[], float]) -> None:
-        """Take a client to own, a key to prove that Redis is back, and a monotonic clock in seconds."""
+    def __init__(self, redis: Redis, reach: Reach, check_key: str, *, timeout_s: float, most_at_once: int) -> None:
+        """Take what lines to one Redis share, a key to write when Redis comes back, and the bounds of a message."""
         self._redis = redis
-        self._check = _Question((*_CHECK, key), lambda answer: answer, asyncio.Future())
+        self._reach = reach
+        self._check = _Question((*_CHECK, check_key), lambda _: None)
         self._timeout_s = timeout_s
-        self._now = now
+        self._most_at_once = most_at_once
         self._waiting: list[_Question] = []
         self._sending: asyncio.Task[None] | None = None
-        self._away = False
         self._closed = False
-        self._ask_at = 0.0
 
     async def ask[T](self, read: Callable[[Any], T], *command: Argument) -> T | None:
         """Return what `read` makes of the answer to a command; None when Redis is away.
 
-        Waits `timeout_s` at most, twice that when Redis goes away right after it answered the question before.
-        `read` raises TypeError at an answer that cannot be.
+        While Redis is away, `timeout_s` at most go by, twice that when it went away right after an answer. `read`
+        raises TypeError at what cannot be an answer.
         """
-        question = self._put(read, command)
-        return None if question is None else await question.answer
+        answer = self._put(read, command)
+        return None if answer is None else await answer
 
     def tell(self, *command: Argument) -> None:
-        """Send a command without waiting for the answer; it stands before everything that is asked later."""
+        """Send a command without waiting for its answer; it comes before whatever is asked later on this line."""
         self._put(lambda _: None, command)
 
     async def aclose(self) -> None:
-        """Wait for what is under way and close the connection; whoever asks later hears that Redis is away."""
+        """Wait for what is under way; for whoever asks later, Redis is away. The client stays open."""
         self._closed = True
         if self._sending is not None:
             await asyncio.wait({self._sending})
-        with suppress(Exception):
-            await self._redis.aclose()
+
+    def _put(self, read: Callable[[Any], Any], command: tuple[Argument, ...]) -> "asyncio.Future[Any] | None":
+        if self._closed or not self._reach.may_ask():
+            return None
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        self._waiting.append(_Question(command, read, answer))
+        if self._sending is None:
+            self._sending = loop.create_task(self._send(), context=Context())  # an outage belongs to no call
+        return answer
+
+    async def _send(self) -> None:
+        """Send what waits until nothing does; nobody is left without an answer."""
+        batch: list[_Question] = []
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[: self._most_at_once], self._waiting[self._most_at_once :]
+                await self._exchange(batch)
+        finally:
+            self._sending = None
+            _give_up([*batch, *self._waiting])
+
+    async def _exchange(self, batch: list[_Question]) -> None:
+        checked = self._reach.away
+        questions = [*batch, self._check] if checked else batch
+        pipeline = self._redis.pipeline(transaction=False)
+        for question in questions:
+            pipeline.execute_command(*question.command)
+        begun = time.monotonic()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                answers = await pipeline.execute(raise_on_error=False)
+        except Exception as error:  # noqa: BLE001 - what a client raises at garbage is not all its own
+            _give_up(batch)
+            if time.monotonic() - begun < _BUSY * self._timeout_s:  # otherwise this process was late, not Redis
+                self._lost(error)
+            return
+        problems = [_settle(question, answer) for question, answer in zip(questions, answers, strict=True)]
+        problem = next(filter(None, problems), None)
+        if problem is not None:
+            self._lost(problem)
+        elif checked:
+            self._reach.found()
+
+    def _lost(self, error: Exception) -> None:
+        unanswered, self._waiting = self._waiting, []
+        _give_up(unanswered)
+        self._reach.lost(error)
+
+
+def _settle(question: _Question, answer: Any) -> Exception | None:
+    """Give an answer to whoever asked; return what is wrong with it."""
+    value, problem = None, None
+    if isinstance(answer, Exception):
+        problem = answer
+    else:
+        try:
+            value = question.read(answer)
+        except TypeError as error:
+            problem = error
+    if question.answer is not None and not question.answer.done():
+        question.answer.set_result(value)
+    return problem
+
+
+def _give_up(questions: list[_Question]) -> None:
+    for question in questions:
+        if question.answer is not None and not question.answer.done():
+            question.answer.set_result(None)

@@ -12,13 +12,16 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .contracts.clock import Clock
 from .contracts.context import current, entered
 from .contracts.envelope import Envelope, Failed, Succeeded
 from .contracts.json import Json
-from .contracts.work import Polled, PollOutcome, Work
+from .contracts.work import LongWork, Polled, PollOutcome, Work
+
+if TYPE_CHECKING:
+    from .container import Container
 
 _log = logging.getLogger(__name__)
 
@@ -88,16 +91,28 @@ class InProcessRunner:
             await asyncio.wait([task])
 
     async def aclose(self) -> None:
-        """Stop all work."""
-        for id_ in list(self._tasks):
-            await self.cancel(id_)
+        """Stop all work at once and wait until it has stopped."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+def long_work(container: "Container") -> LongWork:
+    """Return what a capability provides for long work, otherwise run it inside this process."""
+    if LongWork in container:
+        return container[LongWork]
+    runner = InProcessRunner()
+    container.on_close(runner.aclose)
+    return container.provide(LongWork, LongWork(runner, MemoryStore(), "in_process"))
 
 
 @dataclass(frozen=True, slots=True)
 class Poller:
     """Pauses start at `base_s`, grow by `factor` up to `max_s` and vary by `jitter` to both sides.
 
-    Source: the object-service design record (0.5 s, times 1.6, at most 8 s, 10 % jitter).
+    The numbers are a choice: a short job is noticed within a second of its end, an hour of work costs few reads.
     """
 
     clock: Clock

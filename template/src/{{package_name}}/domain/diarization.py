@@ -79,13 +79,15 @@ class ProviderState(StrEnum):
 class ProviderJob:
     """A snapshot of a provider's job.
 
-    `result` is present only when the state is SUCCEEDED; `progress` runs from 0 to 1 where known.
+    `result` is present only when the state is SUCCEEDED; `progress` runs from 0 to 1 where known. `reason` says why
+    a job failed; it is for logs only.
     """
 
     state: ProviderState
     progress: float | None = None
     result: Diarization | None = None
     model: str | None = None
+    reason: str | None = None
 
 
 class Diarizer(Protocol):

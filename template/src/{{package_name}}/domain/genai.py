@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Literal, Protocol
 
 from ..chassis.contracts.call import Operation
+from ..chassis.contracts.errors import RequestError
 from ..chassis.contracts.json import Json
 
 POLICY_VERSION = "1"
@@ -114,4 +115,33 @@ class TextGenerator(Protocol):
         ...
 
 
-OPERATIONS: Mapping[str, Operation] = {"generate": Operation("generate", idempotent=False)}
+def check_prompt(prompt: str, params: GenerationParams | None = None, *, above: str = "") -> None:
+    """Refuse a prompt that no provider could answer, whatever `params` say; `above` is the pointer of the request.
+
+    Raises:
+        RequestError: if it is empty, or holds half of a surrogate pair.
+    """
+    del params
+    if not prompt:
+        raise RequestError("The prompt is empty; expected a text.", pointer=f"{above}/prompt")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        message = f"Expected text; character {error.start + 1} of the prompt is half of a surrogate pair."
+        raise RequestError(message, pointer=f"{above}/prompt") from None
+
+
+def check_answer(answer: Answer) -> None:
+    """Refuse an answer that cannot be right.
+
+    Raises:
+        ValueError: if tokens are counted below 0.
+    """
+    usage = answer.generation.usage
+    if usage is not None and min(usage.input_tokens, usage.output_tokens) < 0:
+        raise ValueError("token counts below 0")
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    "generate": Operation("generate", idempotent=False, check_request=check_prompt, check_answer=check_answer)
+}

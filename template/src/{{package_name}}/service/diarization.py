@@ -5,7 +5,6 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ..chassis.contracts.call import CallRecord, recording
 from ..chassis.contracts.clock import Clock
@@ -19,15 +18,11 @@ from ..chassis.contracts.envelope import (
     Pending,
     Provenance,
     Running,
-    Succeeded,
+    failed,
+    running,
+    succeeded,
 )
-from ..chassis.contracts.errors import (
-    AdapterError,
-    AdapterPermanentError,
-    AdapterTimeoutError,
-    RequestError,
-    ServiceError,
-)
+from ..chassis.contracts.errors import AdapterPermanentError, AdapterTimeoutError, RequestError, ServiceError
 from ..chassis.contracts.identity import fingerprint, new_id
 from ..chassis.contracts.json import Json, to_json
 from ..chassis.contracts.policy import Level, Resolved, resolve
@@ -45,6 +40,7 @@ from ..domain.diarization import (
 
 _log = logging.getLogger(__name__)
 _CANCELLED = Failure("cancelled", "The work was cancelled.", retryable=False)
+_DEFECT = Failure.of(ServiceError("a defect"))
 _ENDED = frozenset({ProviderState.SUCCEEDED, ProviderState.FAILED, ProviderState.CANCELLED})
 
 
@@ -84,7 +80,7 @@ class DiarizationService:
         A temporary audio file is deleted when the work has ended, also when it could not begin.
 
         Raises:
-            RequestError: if the request cannot be served, or the audio cannot be read.
+            RequestError: if the request cannot be served; what the provider refuses is a failed envelope.
         """
         envelope: Pending | Failed | None = None
         try:
@@ -135,8 +131,7 @@ class DiarizationService:
         envelope = await self.get(id_)
         if isinstance(envelope, Failed) and envelope.error.code == _CANCELLED.code:
             return envelope
-        text = f"The diarization has {envelope.status} already."
-        raise RequestError(text, code="already_finished", location="path")
+        raise RequestError(f"The diarization has {envelope.status} already.", code="already_finished", location="path")
 
     async def run(
         self, audio: AudioFile, *, provider: str | None = None, params: DiarizationParams | None = None
@@ -144,13 +139,13 @@ class DiarizationService:
         """Start, wait for the end and return it; cancelling the caller cancels the work.
 
         Raises:
-            RequestError: if the request cannot be served, or the audio cannot be read.
+            RequestError: if the request cannot be served; what the provider refuses is a failed envelope.
         """
         envelope: Envelope[Diarization] = await self.start(audio, provider=provider, params=params)
         try:
             await self._tools.runner.wait(envelope.id)
         except asyncio.CancelledError:
-            await self.cancel(envelope.id)
+            await self._tools.runner.cancel(envelope.id)
             raise
         if isinstance(envelope, Pending):
             envelope = await self.get(envelope.id)
@@ -164,31 +159,48 @@ class DiarizationService:
             try:
                 asked, longest_s = DiarizationParams.of(behaviour.values), self._tools.max_duration_s
                 job_id = await chosen.port.start(audio, asked, max_duration_s=longest_s)
-            except AdapterError as error:
-                return self._failed(pending, Failure.of(error), record)
+            except ServiceError as error:
+                if isinstance(error, RequestError) and not record.attempts:
+                    raise  # no provider was called
+                return failed(pending, Failure.of(error), record, at=self._clock.now())
+        # The job belongs to the provider that took it, which may be another one than the chosen.
+        pending = replace(pending, provenance=pending.provenance.by(record))
         await self._tools.store.save(pending)
-        payload: dict[str, Json] = {"job_id": job_id, "provider": chosen.name, "attempts": record.attempts}
-        payload["temporary"] = str(audio.path) if audio.temporary else None
+        payload: dict[str, Json] = {"job_id": job_id, "provider": pending.provenance.provider}
+        payload |= {"attempts": record.attempts, "temporary": str(audio.path) if audio.temporary else None}
         await self._tools.runner.submit(self.NAME, pending.id, payload)
         return pending
 
     async def _execute(self, id_: str, payload: Mapping[str, Json]) -> None:
-        """Await the provider's job and write the end: the work behind `start`."""
-        job_id = str(payload["job_id"])
-        provider = self._providers.choose(str(payload["provider"]))
+        """Await the provider's job and write the end, whatever it is: the work behind `start`."""
+        job_id, name = str(payload["job_id"]), str(payload["provider"])
         with recording() as record:
             record.attempts = int(str(payload["attempts"]))
             try:
-                envelope = await self._await_job(id_, provider, job_id, record)
-            except AdapterError as error:
-                envelope = self._failed(await self.get(id_), Failure.of(error), record)
+                await self._end(await self._await_job(id_, self._providers.choose(name), job_id, record))
+            except ServiceError as error:
+                await self._fail(id_, Failure.of(error), record, reason=str(error))
             except asyncio.CancelledError:
-                await self._stop(provider, job_id)
-                envelope = self._failed(await self.get(id_), _CANCELLED, record)
+                await self._stop(self._providers.choose(name), job_id)
+                await self._fail(id_, _CANCELLED, record)
+            except Exception:
+                await self._fail(id_, _DEFECT, record)
+                raise
+            finally:
+                if payload.get("temporary") is not None:
+                    await self._tools.discard(Path(str(payload["temporary"])))
+
+    async def _fail(self, id_: str, failure: Failure, record: CallRecord, reason: str | None = None) -> None:
+        await self._end(failed(await self.get(id_), failure, record, at=self._clock.now()), reason)
+
+    async def _end(self, envelope: Finished[Diarization], reason: str | None = None) -> None:
         await self._tools.store.save(envelope)
-        _log.info("diarization_ended", extra={"work_id": id_, "status": envelope.status})
-        if payload.get("temporary") is not None:
-            await self._tools.discard(Path(str(payload["temporary"])))
+        level = logging.INFO
+        fields = {"work_id": envelope.id, "provider": envelope.provenance.provider, "status": envelope.status}
+        if isinstance(envelope, Failed):
+            level = logging.INFO if envelope.error == _CANCELLED else logging.WARNING
+            fields |= {"code": envelope.error.code, "error": reason or envelope.error.message}
+        _log.log(level, "diarization_ended", extra=fields)
 
     async def _await_job(
         self, id_: str, provider: Provider[Diarizer], job_id: str, record: CallRecord
@@ -196,7 +208,9 @@ class DiarizationService:
         async def read() -> ProviderJob:
             job = await provider.port.get(job_id)
             if job.state is ProviderState.RUNNING:
-                await self._tools.store.save(self._running(await self.get(id_), job))
+                known = await self.get(id_)
+                seen = running(known, at=self._clock.now(), progress=job.progress, model=job.model)
+                await self._tools.store.save(seen)
             return job
 
         timeout_s = self._tools.job_timeout_s(provider.name)
@@ -206,12 +220,11 @@ class DiarizationService:
             raise AdapterTimeoutError(f"not finished in {timeout_s} s", adapter=provider.name, operation="run")
         envelope, job = await self.get(id_), polled.snapshot
         if job.state is ProviderState.CANCELLED:
-            return self._failed(envelope, _CANCELLED, record)
+            return failed(envelope, _CANCELLED, record, at=self._clock.now())
         if job.result is None:
-            raise AdapterPermanentError("the job failed", adapter=provider.name, operation="run")
-        provenance = envelope.provenance.after(record, finished_at=self._clock.now(), model=job.model)
-        provenance = replace(provenance, started_at=provenance.started_at or provenance.created_at)
-        return Succeeded(id=id_, result=job.result, warnings=envelope.warnings, provenance=provenance)
+            reason = f"the job failed ({job.reason or 'no reason given'})"
+            raise AdapterPermanentError(reason, adapter=provider.name, operation="run")
+        return succeeded(envelope, job.result, record, at=self._clock.now(), model=job.model)
 
     async def _stop(self, provider: Provider[Diarizer], job_id: str) -> None:
         try:
@@ -232,17 +245,6 @@ class DiarizationService:
             params=params,
             policy_version=POLICY_VERSION,
             correlation_id=current().correlation_id,
-            attempts=0,
-            fallback_used=False,
             created_at=self._clock.now(),
         )
         return Pending(id=new_id("dia"), warnings=behaviour.notices, provenance=provenance)
-
-    def _running(self, envelope: Envelope[Any], job: ProviderJob) -> Running:
-        begun = envelope.provenance.started_at or self._clock.now()
-        provenance = replace(envelope.provenance, started_at=begun, model=job.model)
-        return Running(id=envelope.id, progress=job.progress, warnings=envelope.warnings, provenance=provenance)
-
-    def _failed(self, envelope: Envelope[Any], failure: Failure, record: CallRecord) -> Failed:
-        provenance = envelope.provenance.after(record, finished_at=self._clock.now())
-        return Failed(id=envelope.id, error=failure, warnings=envelope.warnings, provenance=provenance)

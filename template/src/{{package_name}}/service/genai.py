@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 
 from ..chassis.contracts.call import recording
 from ..chassis.contracts.clock import Clock
-from ..chassis.contracts.context import current
+from ..chassis.contracts.context import current, entered
 from ..chassis.contracts.envelope import Failed, Failure, Finished, Origin, Provenance, Succeeded
-from ..chassis.contracts.errors import AdapterDeadlineError, AdapterError, AdapterPermanentError, RequestError
+from ..chassis.contracts.errors import AdapterDeadlineError, AdapterPermanentError, RequestError, ServiceError
 from ..chassis.contracts.identity import fingerprint, new_id
 from ..chassis.contracts.policy import Level, Resolved, resolve
-from ..chassis.contracts.providers import Provider, Providers, did_you_mean
+from ..chassis.contracts.providers import MAX_SHOWN_CHARS, Provider, Providers, did_you_mean
 from ..domain.genai import (
     POLICY_VERSION,
     PROFILES,
@@ -20,8 +20,10 @@ from ..domain.genai import (
     GenerationParams,
     GenerationRequest,
     TextGenerator,
+    check_prompt,
 )
 
+_LATE = AdapterDeadlineError.default_code
 _PARAMS = ("max_output_tokens", "temperature", "stop")
 
 
@@ -67,36 +69,32 @@ class GenAIService:
         """
         return await self._answer(self._prepare(request))
 
-    async def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Finished[Generation]]:
-        """Answer a batch, in order; each item has an envelope of its own.
+    async def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Finished[Generation]] | Failed:
+        """Answer a batch, in order; each item has an envelope, and an idempotency key, of its own.
+
+        If the time runs out and an unfinished item does not allow partial results, its envelope stands for the whole.
 
         Raises:
             RequestError: if any item cannot be served; nothing is sent then.
-            AdapterDeadlineError: if the time ran out and an unfinished item does not allow partial results.
         """
         prepared = [self._prepare(request, above=f"/items/{index}") for index, request in enumerate(requests)]
         slots = asyncio.Semaphore(self._max_concurrent)
 
-        async def answer(item: _Prepared) -> Finished[Generation]:
+        async def answer(index: int, item: _Prepared) -> Finished[Generation]:
             async with slots:
-                return await self._answer(item)
+                with entered(current().part(index)):
+                    return await self._answer(item)
 
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(answer(item)) for item in prepared]
+            tasks = [group.create_task(answer(index, item)) for index, item in enumerate(prepared)]
         envelopes = [task.result() for task in tasks]
         for item, envelope in zip(prepared, envelopes, strict=True):
-            late = isinstance(envelope, Failed) and envelope.error.code == AdapterDeadlineError.default_code
-            if late and not item.allow_partials:
-                message = "the deadline passed before the batch was complete"
-                raise AdapterDeadlineError(message, adapter=item.provider.name, operation="generate")
+            if isinstance(envelope, Failed) and envelope.error.code == _LATE and not item.allow_partials:
+                return envelope
         return envelopes
 
     def _prepare(self, request: GenerationRequest, above: str = "") -> _Prepared:
-        try:
-            request.prompt.encode()
-        except UnicodeEncodeError as error:
-            message = f"Expected text; character {error.start + 1} of the prompt is half of a surrogate pair."
-            raise RequestError(message, pointer=f"{above}/prompt") from None
+        check_prompt(request.prompt, above=above)
         length = len(request.prompt)
         if length > self._max_prompt_chars:
             message = f"The prompt has {length} characters; at most {self._max_prompt_chars} are allowed."
@@ -116,7 +114,8 @@ class GenAIService:
         profile = policy.profile or str(self._stated.values.get("profile", "default"))
         if profile not in PROFILES:
             known = ", ".join(sorted(PROFILES))
-            message = f"No profile named {profile!r}.{did_you_mean(profile, PROFILES)} Available: {known}."
+            asked_for = profile[:MAX_SHOWN_CHARS]
+            message = f"No profile named {asked_for!r}.{did_you_mean(profile, PROFILES)} Available: {known}."
             raise RequestError(message, pointer=f"{above}/policy/profile")
         return resolve([asked, Level("profile", PROFILES[profile]), self._stated])
 
@@ -135,8 +134,6 @@ class GenAIService:
             params=params,
             policy_version=POLICY_VERSION,
             correlation_id=current().correlation_id,
-            attempts=0,
-            fallback_used=False,
             created_at=started,
             started_at=started,
         )
@@ -145,7 +142,9 @@ class GenAIService:
                 effective = GenerationParams.of(prepared.behaviour.values)
                 answer = await prepared.provider.port.generate(prepared.request.prompt, effective)
                 self._check_refusal(prepared, answer.generation)
-            except AdapterError as error:
+            except ServiceError as error:
+                if isinstance(error, RequestError) and not record.attempts:
+                    raise  # no provider was called
                 provenance = provenance.after(record, finished_at=self._clock.now())
                 return Failed(id=id_, error=Failure.of(error), warnings=warnings, provenance=provenance)
         provenance = provenance.after(record, finished_at=self._clock.now(), model=answer.model)

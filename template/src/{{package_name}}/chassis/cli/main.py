@@ -2,16 +2,21 @@
 
 import asyncio
 import json
+import logging
 from typing import Annotated, Any
 
 import typer
 
 from ..config.section import Environment
+from ..config.settings import Settings
 from ..container import Container
+from ..contracts.envelope import Failure
 from ..identity import SERVICE
 from ..runtime import Runtime
 from . import providers, settings
-from .session import AsJson, Session, fail
+from .session import AsJson, Session
+
+_log = logging.getLogger(__name__)
 
 
 def build_cli(runtime: Runtime) -> typer.Typer:
@@ -23,9 +28,11 @@ def build_cli(runtime: Runtime) -> typer.Typer:
 
     @app.callback()
     def common(
+        context: typer.Context,
         environment: Annotated[Environment | None, typer.Option(help="Where the service runs.")] = None,
     ) -> None:
         """Run the service, or make single calls with it."""
+        context.obj = session
         chosen: dict[tuple[str, ...], Any] = {} if environment is None else {("environment",): environment.value}
         session.arguments.update(chosen)
 
@@ -49,8 +56,10 @@ def _register_server(app: typer.Typer, session: Session) -> None:
     def serve(
         host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
         port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes any free one.")] = None,
+        as_json: AsJson = False,  # noqa: FBT002 - a flag of the command line
     ) -> None:
-        """Serve over HTTP until SIGTERM."""
+        """Serve over HTTP until SIGTERM; the log is on stderr."""
+        del as_json  # the session knows it
         given: dict[tuple[str, ...], Any] = {("http", "host"): host, ("http", "port"): port}
         _serve(session, {path: value for path, value in given.items() if value is not None})
 
@@ -68,14 +77,26 @@ def _serve(session: Session, arguments: dict[tuple[str, ...], Any]) -> None:
     from ..web.server import PortInUseError, serve  # noqa: PLC0415 - as above
     from ..web.settings import HttpSection  # noqa: PLC0415 - as above
 
-    checked = session.settings(arguments)
+    checked = session.load(arguments)
 
     async def started() -> None:
         async with session.runtime.started(checked) as container:
+            _log_oddities(checked)
             app = build_app(checked, session.runtime.features, container)
             await serve(app, checked[HttpSection], container.stopping.begin)
 
     try:
         asyncio.run(started())
     except PortInUseError as error:
-        fail(f"error: {error}; choose another one with --port, or 0 for any free one")
+        message = f"{error}; choose another one with --port, or 0 for any free one"
+        session.fail(Failure("port_in_use", message, retryable=False))
+
+
+def _log_oddities(settings: Settings) -> None:
+    """Write what other commands warn about in plain text to the log, so that it stays one kind of line."""
+    for problem in settings.missing:
+        fields = {"variable": problem.variable, "expected": problem.expected, "fix": problem.fix}
+        _log.warning("provider_unusable", extra=fields)
+    for unknown in settings.unknown:
+        hint = {"did_you_mean": unknown.did_you_mean} if unknown.did_you_mean else {}
+        _log.warning("unknown_setting", extra={"variable": unknown.variable, **hint})

@@ -7,8 +7,9 @@ import typer
 
 from ..config.section import ObjectSection
 from ..config.settings import Settings
+from ..contracts.envelope import Failure
 from ..contracts.providers import did_you_mean
-from .session import AsJson, Session, echo_json, fail
+from .session import AsJson, Session, echo_json
 
 
 def register(app: typer.Typer, session: Session) -> None:
@@ -37,9 +38,8 @@ def register(app: typer.Typer, session: Session) -> None:
         """Check that a provider is configured completely and can be built; calls nothing."""
         rows = {row["name"]: row for row in _rows(session, session.settings())}
         if name not in rows:
-            hint = did_you_mean(name, rows)
-            fail(f"error: No provider named {name!r}.{hint} Available: {', '.join(sorted(rows))}. [unknown_provider]")
-
+            message = f"No provider named {name!r}.{did_you_mean(name, rows)} Available: {', '.join(sorted(rows))}."
+            session.fail(Failure("unknown_provider", message, retryable=False))
         session.run(_built)
         if as_json:
             echo_json({"status": "ok", **rows[name]})

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Union, get_args, get_origin
 
-from pydantic import HttpUrl, SecretStr
+from pydantic import HttpUrl, RedisDsn, SecretStr
 from pydantic_core import PydanticUndefined
 
 from ..config.checking import Leaf, leaves
@@ -30,19 +30,18 @@ Each setting is an environment variable. This page is generated from the declara
 
 The first place that states a value decides:
 
-1. arguments of the command: `--environment`, `--host`, `--port`
+1. arguments: `--environment` before the command (`{SERVICE} --environment prod serve`), `--host` and `--port` after it
 2. environment variables
 3. `.env.local`
 4. `.env.dev`, `.env.staging` or `.env.prod`; which one, say the places above or `.env`
 5. `.env`
 6. the TOML file that `{variable_of(("config_file",))}` names: `{variable_of(("http", "port"))}` is `port` in `[http]`
-7. the secrets directory
-8. the default
+7. the secrets directory, then the default
 
-An empty value counts as not stated; a list is written as JSON. All values are checked together before anything starts,
-and what is wrong is reported at once with exit code 78. A variable with the prefix that is no setting gives a warning,
-and is refused by `uv run {SERVICE} config check --strict`. `uv run {SERVICE} config show` prints every value with the
-place that it came from; secrets stay masked."""
+An empty value counts as not stated; a list is written as JSON. All values are checked together, and what is wrong is
+reported at once with exit code 78, before anything starts. A variable with the prefix that is no setting gives a
+warning, and is refused by `uv run {SERVICE} config check --strict`. `uv run {SERVICE} config show` prints every value
+with the place that it came from; secrets stay masked."""
 
 _PROVIDERS = """\
 A provider is a configured instance of a kind; the kinds are the modules of `adapters/<object>/`. It exists when an
@@ -130,7 +129,10 @@ def _default(leaf: Leaf) -> str:
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 
-_WORDS = {SecretStr: "secret", HttpUrl: "URL", Path: "path", int: "whole number", float: "number", str: "text"}
+_WORDS = {SecretStr: "secret", HttpUrl: "URL", RedisDsn: "URL", Path: "path", str: "text"} | {
+    int: "whole number",
+    float: "number",
+}
 
 
 def _values(leaf: Leaf) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NoReturn
@@ -14,7 +13,7 @@ from ..config.settings import Settings
 from ..config.sources import SettingPath
 from ..container import Container
 from ..contracts.context import current, entered
-from ..contracts.envelope import Failed, Finished
+from ..contracts.envelope import Failed, Failure, Finished
 from ..contracts.errors import ServiceError
 from ..contracts.json import to_json
 from ..runtime import Runtime
@@ -23,23 +22,27 @@ EXIT_FAILED = 1
 EXIT_CONFIGURATION = 78
 """`EX_CONFIG`. Source: sysexits.h."""
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Session:
-    """One run of the command line."""
+    """One run of the command line; `as_json` tells whether that was asked for."""
 
     runtime: Runtime
     arguments: dict[SettingPath, Any] = field(default_factory=dict)
+    as_json: bool = False
 
-    def settings(self, arguments: Mapping[SettingPath, Any] | None = None) -> Settings:
+    def load(self, arguments: Mapping[SettingPath, Any] | None = None) -> Settings:
         """Return checked settings; with problems, print them all and exit with 78."""
         try:
-            settings = self.runtime.load({**self.arguments, **(arguments or {})})
+            return self.runtime.load({**self.arguments, **(arguments or {})})
         except ConfigurationError as error:
             typer.echo(str(error), err=True)
-            raise typer.Exit(EXIT_CONFIGURATION) from None
+            failure = Failure("invalid_configuration", str(error).partition("\n")[0], retryable=False)
+            self.refuse(failure, EXIT_CONFIGURATION, problems=error.problems)
+
+    def settings(self) -> Settings:
+        """Return checked settings like `load`, with a warning on stderr about what is odd in them."""
+        settings = self.load()
         for problem in settings.missing:
             typer.echo(f"warning: a provider cannot be used: {problem}", err=True)
         for unknown in settings.unknown:
@@ -59,7 +62,7 @@ class Session:
         try:
             return asyncio.run(started())
         except ServiceError as error:
-            fail(f"error: {error.user_message} [{error.code}]")
+            self.fail(Failure.of(error))
 
     def finish[T](self, envelope: Finished[T], *, as_json: bool, summary: Callable[[T], str]) -> None:
         """Print a finished envelope; exit with 1 if it failed."""
@@ -68,7 +71,31 @@ class Session:
         elif not isinstance(envelope, Failed):
             typer.echo(summary(envelope.result))
         if isinstance(envelope, Failed):
-            fail(f"error: {envelope.error.message} [{envelope.error.code}]")
+            _say(envelope.error)
+            raise typer.Exit(EXIT_FAILED)
+
+    def fail(self, failure: Failure) -> NoReturn:
+        """Say on stderr why there is no result, and exit with 1."""
+        _say(failure)
+        self.refuse(failure, EXIT_FAILED)
+
+    def refuse(self, failure: Failure, exit_code: int, **details: object) -> NoReturn:
+        """Exit without a result; where JSON was asked for, the failure is what stdout gets."""
+        if self.as_json:
+            echo_json({"status": "failed", "error": failure, **details})
+        raise typer.Exit(exit_code) from None
+
+
+def _remember(context: typer.Context, value: bool) -> bool:  # noqa: FBT001 - the form of a callback
+    """Tell the session; what a group was asked for holds for its commands too."""
+    session: Session = context.obj
+    session.as_json = session.as_json or value
+    return session.as_json
+
+
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the result, or why there is none, as JSON.", callback=_remember)
+]
 
 
 def echo_json(value: object) -> None:
@@ -76,7 +103,5 @@ def echo_json(value: object) -> None:
     typer.echo(json.dumps(to_json(value), ensure_ascii=False, indent=2))
 
 
-def fail(message: str) -> NoReturn:
-    """Say why on stderr and exit with 1."""
-    typer.echo(message, err=True)
-    sys.exit(EXIT_FAILED)
+def _say(failure: Failure) -> None:
+    typer.echo(f"error: {failure.message} [{failure.code}]", err=True)

@@ -1,20 +1,21 @@
 """Commands around settings: show them, check them, document them."""
 
 from collections.abc import Iterator, Sequence
-from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 
 from ..config.checking import leaves
 from ..config.instances import ROOT
 from ..config.section import ServiceSection
 from ..config.settings import Settings
 from ..config.sources import SettingPath, variable_of
+from ..contracts.envelope import Failure
+from ..contracts.json import to_json
 from ..features import own_middlewares
 from ..identity import SERVICE, service_version
-from ..redaction import MASK, redact_text
+from ..redaction import redact
 from ..resilience.assembly import Guards, Surroundings
 from .reference import env_example, reference_table
 from .session import EXIT_CONFIGURATION, AsJson, Session, echo_json
@@ -31,17 +32,13 @@ def describe(settings: Settings, features: Sequence["Feature"]) -> dict[str, Any
     rows = [row for path, section in sections for row in _rows(settings, path, section)]
     own = Surroundings(middlewares=own_middlewares(features))
     guards = [Guards(i.name, i.config.resilience, own) for i in settings.instances]
-    unknown = [
-        {"variable": item.variable} | ({"did_you_mean": item.did_you_mean} if item.did_you_mean else {})
-        for item in settings.unknown
-    ]
     return {
         "service": SERVICE,
         "version": service_version(),
         "environment": settings.environment.value,
         "settings": sorted(rows, key=lambda row: str(row["key"])),
         "pipelines": {item.provider: list(item.pipeline.names) for item in guards},
-        "unknown": unknown,
+        "unknown": to_json(settings.unknown),
     }
 
 
@@ -53,31 +50,8 @@ def _rows(settings: Settings, above: SettingPath, section: BaseModel) -> Iterato
         stated = settings.stated.get(leaf.path)
         row: dict[str, Any] = {"key": ".".join(leaf.path), "variable": variable_of(leaf.path)}
         if value is not None:
-            row["value"] = _shown(value)
+            row["value"] = redact(value)
         yield row | {"source": stated.source if stated else "default", "secret": leaf.secret}
-
-
-def _shown(value: Any) -> Any:
-    match value:
-        case SecretStr():
-            return MASK
-        case Enum():
-            return value.value
-        case bool() | int() | float():
-            return value
-        case list() | tuple() | set() | frozenset():
-            return [_shown(item) for item in value]
-        case dict():
-            return {str(name): _shown(item) for name, item in value.items()}
-        case _:
-            return redact_text(str(value))
-
-
-class ReferenceFormat(StrEnum):
-    """What the reference looks like."""
-
-    MARKDOWN = "markdown"
-    ENV = "env"
 
 
 def register(app: typer.Typer, session: Session) -> None:
@@ -103,7 +77,10 @@ def register(app: typer.Typer, session: Session) -> None:
         """Check the settings without starting anything; exit with 78 if they cannot be used."""
         settings = session.settings()
         if strict and settings.unknown:
-            raise typer.Exit(EXIT_CONFIGURATION)
+            count = len(settings.unknown)
+            message = f"{count} variable{' is no setting' if count == 1 else 's are no settings'}"
+            failure = Failure("unknown_setting", message, retryable=False)
+            session.refuse(failure, EXIT_CONFIGURATION, unknown=settings.unknown)
         if as_json:
             echo_json({"status": "ok", "environment": settings.environment})
         else:
@@ -123,13 +100,13 @@ def _register_reference(config: typer.Typer, session: Session) -> None:
 
     @config.command()
     def reference(
-        format_: Annotated[ReferenceFormat, typer.Option("--format", help="A page, or a dotenv file.")] = (
-            ReferenceFormat.MARKDOWN
-        ),
+        format_: Annotated[
+            Literal["markdown", "env"], typer.Option("--format", help="A page, or a dotenv file.")
+        ] = "markdown",
         as_json: AsJson = False,  # noqa: FBT002 - a flag of the command line
     ) -> None:
         """Print the documentation of every setting."""
-        render = env_example if format_ is ReferenceFormat.ENV else reference_table
+        render = env_example if format_ == "env" else reference_table
         text = render(session.runtime.features)
         if as_json:
             echo_json({"format": format_, "text": text})

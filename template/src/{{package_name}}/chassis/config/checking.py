@@ -1,5 +1,6 @@
 """Checking: builds one section, or says what was expected in words that never repeat the value."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -55,7 +56,6 @@ _SIMPLE = {
     "bool_type": "true or false",
     "string_type": "text",
     "url_parsing": "a URL such as https://host/path",
-    "url_scheme": "a URL that starts with http:// or https://",
     "string_too_short": "a longer text",
 }
 
@@ -117,6 +117,8 @@ def _setting(above: SettingPath, location: tuple[int | str, ...], known: Mapping
 def _expected(type_: str, message: str, context: Mapping[str, Any]) -> str:
     if type_ in ("literal_error", "enum"):
         return f"one of {context['expected'].replace(' or ', ', ').replace(chr(39), '')}"
+    if type_ == "url_scheme":
+        return "a URL that starts with " + re.sub(r"'(\w+)'", r"\1://", context["expected_schemes"])
     if type_ == "value_error":
         return str(context["error"])
     return _SIMPLE.get(type_) or message.removeprefix("Input should be ").removeprefix("Value should have ")

@@ -5,10 +5,11 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from ..identity import ENV_PREFIX
 from .section import Environment, Problem, ServiceSection
@@ -17,6 +18,7 @@ type SettingPath = tuple[str, ...]
 
 DELIMITER = "__"
 _SERVICE_LINK = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+_DOTENV_NAME = re.compile(r"[\w.-]+")
 _SERVICE_LINK_URL = re.compile(r"(tcp|udp|sctp)://")
 
 
@@ -49,18 +51,16 @@ def read_sources(arguments: Mapping[SettingPath, Any], directory: Path) -> tuple
     outer: list[Layer] = [given, _from_names(os.environ, "environment")]
     local = _read_dotenv(directory / ".env.local", problems)
     shared = _read_dotenv(directory / ".env", problems)
-    environment = _first([*outer, local, shared], "environment", ServiceSection.model_fields["environment"].default)
+    environment = _first([*outer, local, shared], "environment")
     staged: Layer = {}
-    if environment in list(Environment):
-        staged = _read_dotenv(directory / f".env.{environment}", problems)
+    if environment.value in list(Environment):
+        staged = _read_dotenv(directory / f".env.{environment.value}", problems)
     layers = [*outer, local, staged, shared]
-    config_file = _first(layers, "config_file", None)
-    if config_file is not None:
-        layers.append(_read_toml(directory / str(config_file), problems))
-    default_dir = ServiceSection.model_fields["secrets_dir"].default
-    secrets_dir = _first(layers, "secrets_dir", default_dir)
-    layers.append(_read_secrets(directory / str(secrets_dir), problems, required=str(secrets_dir) != str(default_dir)))
-    problems += _late_environment(layers, environment)
+    config_file = _first(layers, "config_file")
+    if config_file.value is not None:
+        layers.append(_read_toml(directory, config_file, problems))
+    layers.append(_read_secrets(directory, _first(layers, "secrets_dir"), problems))
+    problems += _late_environment(layers, environment.value)
     return layers, problems
 
 
@@ -72,8 +72,10 @@ def _late_environment(layers: list[Layer], selected: Any) -> Iterator[Problem]:
         yield Problem(effective.variable, effective.source, expected, "move it there")
 
 
-def _first(layers: list[Layer], name: str, default: Any) -> Any:
-    return next((layer[(name,)].value for layer in layers if (name,) in layer), default)
+def _first(layers: list[Layer], name: str) -> Stated:
+    """Return a setting of the service as the first of these layers states it, otherwise its default."""
+    default = Stated(ServiceSection.model_fields[name].default, "default", variable_of((name,)))
+    return next((layer[(name,)] for layer in layers if (name,) in layer), default)
 
 
 def _from_names(names: Mapping[str, str | None], source: str) -> Layer:
@@ -97,23 +99,29 @@ def _is_service_link(rest: str, value: str) -> bool:
 def _read_dotenv(file: Path, problems: list[Problem]) -> Layer:
     source = f"file:{file.name}"
     try:
-        if not file.is_file():
-            return {}
-        return _from_names(dotenv_values(file, interpolate=False, encoding="utf-8"), source)
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
     except (OSError, ValueError):
         problems.append(Problem(file.name, source, "a readable UTF-8 file", "correct the file or remove it"))
         return {}
+    names: dict[str, str | None] = {}
+    for found in parse_stream(StringIO(text)):
+        if found.error or (found.key is not None and _DOTENV_NAME.fullmatch(found.key) is None):
+            written = found.original.string
+            line = found.original.line + written[: len(written) - len(written.lstrip())].count("\n")
+            problems.append(Problem(file.name, source, f"NAME=value in line {line}", "correct the line or remove it"))
+        elif found.key is not None:
+            names[found.key] = found.value
+    return _from_names(names, source)
 
 
-def _read_toml(file: Path, problems: list[Problem]) -> Layer:
-    variable = variable_of(("config_file",))
+def _read_toml(directory: Path, stated: Stated, problems: list[Problem]) -> Layer:
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        document = tomllib.loads((directory / str(stated.value)).read_text(encoding="utf-8-sig"))
     except OSError:
-        problems.append(Problem(variable, "config", "a readable file", "correct the path or remove it"))
+        problems.append(Problem(stated.variable, stated.source, "a readable file", "correct the path or remove it"))
         return {}
     except ValueError:
-        problems.append(Problem(variable, "config", "a valid TOML file in UTF-8", "correct the file"))
+        problems.append(Problem(stated.variable, stated.source, "a valid TOML file in UTF-8", "correct the file"))
         return {}
     return {path: Stated(value, "config", variable_of(path)) for path, value in _flattened(document, ())}
 
@@ -127,14 +135,16 @@ def _flattened(table: Mapping[str, Any], above: SettingPath) -> Iterator[tuple[S
             yield path, value
 
 
-def _read_secrets(folder: Path, problems: list[Problem], *, required: bool) -> Layer:
+def _read_secrets(directory: Path, stated: Stated, problems: list[Problem]) -> Layer:
+    folder = directory / str(stated.value)
     names: dict[str, str | None] = {}
     try:
-        files = sorted(folder.iterdir()) if required or folder.is_dir() else []
+        is_default = folder == ServiceSection.model_fields["secrets_dir"].default
+        files = [] if is_default and not folder.is_dir() else sorted(folder.iterdir())
         wanted = [file for file in files if file.name.upper().startswith(ENV_PREFIX) and file.is_file()]
         for file in wanted:
             names[file.name] = file.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, ValueError):
         expected = "a readable folder of UTF-8 files"
-        problems.append(Problem(variable_of(("secrets_dir",)), "secrets", expected, "correct the path or remove it"))
+        problems.append(Problem(stated.variable, stated.source, expected, "correct the path or remove it"))
     return _from_names(names, "secrets")

@@ -1,5 +1,6 @@
 """Context: what accompanies a call through every layer without being an argument of it."""
 
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +10,27 @@ from typing import NamedTuple
 from .identity import new_id
 
 
+MAX_KEY_CHARS = 255
+"""Longest idempotency key."""
+
+
 class Context(NamedTuple):
     """The surroundings of one call; a tuple because each call to a provider makes one.
 
-    `deadline` is absolute, in seconds of `time.monotonic()`; None means that the caller set none.
+    `deadline` is absolute, in seconds of `time.monotonic()`; None means that the caller set none. `traceparent` is
+    the caller's, in the form of version 00.
+    Source: W3C Trace Context, section 3.2.
     """
 
     correlation_id: str
     idempotency_key: str | None = None
+    traceparent: str | None = None
     deadline: float | None = None
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace that the call belongs to, if the caller named one."""
+        return None if self.traceparent is None else self.traceparent.split("-")[1]
 
     def shortened(self, seconds: float) -> "Context":
         """Return the context with at most so many seconds left; a deadline only ever comes nearer."""
@@ -29,6 +42,18 @@ class Context(NamedTuple):
             return self
         # A third of the time of `_replace`; the deadline is the last field.
         return tuple.__new__(Context, (*self[:-1], limit))
+
+    def part(self, index: int) -> "Context":
+        """Return the context of one of several calls made for this one: each has an idempotency key of its own.
+
+        A key that would become too long is replaced by its SHA-256 in hex.
+        """
+        key = self.idempotency_key
+        if key is None:
+            return self
+        own = f"{key}-{index}"
+        short = own if len(own) <= MAX_KEY_CHARS else f"{hashlib.sha256(key.encode()).hexdigest()}-{index}"
+        return self._replace(idempotency_key=short)
 
     def remaining_s(self) -> float | None:
         """Return the seconds left, at least 0, or None without a deadline."""

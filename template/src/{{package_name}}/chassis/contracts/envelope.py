@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from .call import CallRecord
 from .errors import ServiceError
@@ -33,8 +33,8 @@ class Provenance:
     params: Mapping[str, Json]
     policy_version: str
     correlation_id: str
-    attempts: int
-    fallback_used: bool
+    attempts: int = 0
+    fallback_used: bool = False
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -133,3 +133,25 @@ class Failed:
 
 type Finished[T] = Succeeded[T] | Failed
 type Envelope[T] = Pending | Running | Succeeded[T] | Failed
+
+
+def running(envelope: Envelope[Any], *, at: datetime, progress: float | None, model: str | None) -> Running:
+    """Return the envelope of work that is seen running at `at`; the first such time stays."""
+    begun = envelope.provenance.started_at or at
+    provenance = replace(envelope.provenance, started_at=begun, model=model)
+    return Running(id=envelope.id, progress=progress, warnings=envelope.warnings, provenance=provenance)
+
+
+def succeeded[T](
+    envelope: Envelope[Any], result: T, record: CallRecord, *, at: datetime, model: str | None
+) -> Succeeded[T]:
+    """Return the envelope of work that is done; work that nobody saw running began when it was accepted."""
+    provenance = envelope.provenance.after(record, finished_at=at, model=model)
+    provenance = replace(provenance, started_at=provenance.started_at or provenance.created_at)
+    return Succeeded(id=envelope.id, result=result, warnings=envelope.warnings, provenance=provenance)
+
+
+def failed(envelope: Envelope[Any], failure: Failure, record: CallRecord, *, at: datetime) -> Failed:
+    """Return the envelope of work that ended without a result."""
+    provenance = envelope.provenance.after(record, finished_at=at)
+    return Failed(id=envelope.id, error=failure, warnings=envelope.warnings, provenance=provenance)

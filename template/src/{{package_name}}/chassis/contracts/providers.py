@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from .errors import RequestError
 
 
+MAX_SHOWN_CHARS = 64
+"""Longest part of a name that a message repeats."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that looks most like `name`, or None when none is near."""
-    near = difflib.get_close_matches(name, list(known), n=1)
+    near = difflib.get_close_matches(name[:MAX_SHOWN_CHARS], list(known), n=1)
     return near[0] if near else None
 
 
@@ -43,7 +47,8 @@ class Providers[P]:
         """
         provider = self.by_name.get(self.default if name is None else name)
         if provider is None:
-            message = f"No provider named {name!r}.{did_you_mean(str(name), self.by_name)}"
+            asked = str(name)[:MAX_SHOWN_CHARS]
+            message = f"No provider named {asked!r}.{did_you_mean(asked, self.by_name)}"
             message += f" Available: {', '.join(sorted(self.by_name))}."
             raise RequestError(message, code="unknown_provider", pointer=f"{above}/provider")
         return provider

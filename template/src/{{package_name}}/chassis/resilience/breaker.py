@@ -1,8 +1,8 @@
 """Circuit breaker: stops calling a provider that fails, and finds out with few calls when it has recovered.
 
 A state machine without I/O: nothing here waits or calls. States: closed (calls pass), open (calls are refused),
-half-open (a few probes pass). Every answer to `acquire` belongs to a generation; what a call reports after the
-next transition is dropped, so a slow success from before cannot close a breaker that has opened since.
+half-open (a few probes pass). The breaker knows every permit that still counts and forgets them all when it opens:
+a slow success from before cannot close it, and a slow failure cannot open it again.
 """
 
 from collections.abc import Callable
@@ -44,11 +44,10 @@ class BreakerLimits:
 class Permit:
     """Leave to make one call; handed back by exactly one of success, failure and release."""
 
-    __slots__ = ("expires_at", "generation")
+    __slots__ = ("expires_at",)
 
-    def __init__(self, generation: int, expires_at: float | None = None) -> None:
+    def __init__(self, expires_at: float | None = None) -> None:
         """`expires_at` marks a probe."""
-        self.generation = generation
         self.expires_at = expires_at
 
     @property
@@ -65,14 +64,13 @@ class Breaker:
         self._limits = limits
         self._now = now
         self._width_s = limits.window_s / _BUCKETS
-        self._generation = 0
         self._reopens_at: float | None = None
         self._open_s = limits.open_s
         self._probes: dict[Permit, float] = {}
         self._successes = 0
         self._consecutive = 0
         self._buckets: dict[int, list[int]] = {}
-        self._shared = Permit(self._generation)
+        self._shared = Permit()
 
     @property
     def state(self) -> BreakerState:
@@ -102,15 +100,13 @@ class Breaker:
         if refusal_s is not None:
             return refusal_s
         expires_at = self._now() + self._limits.lease_s
-        probe = Permit(self._generation, expires_at)
+        probe = Permit(expires_at)
         self._probes[probe] = expires_at
         return probe
 
     def success(self, permit: Permit) -> None:
         """Report that the call of this permit succeeded."""
-        if permit.generation != self._generation:
-            return
-        if self._reopens_at is None:
+        if permit is self._shared:
             self._consecutive = 0
             self._bucket()[0] += 1
         elif self._take_back(permit):
@@ -120,9 +116,7 @@ class Breaker:
 
     def failure(self, permit: Permit) -> None:
         """Report that the call of this permit failed through the provider."""
-        if permit.generation != self._generation:
-            return
-        if self._reopens_at is None:
+        if permit is self._shared:
             self._consecutive += 1
             self._bucket()[1] += 1
             if self._too_many():
@@ -158,17 +152,13 @@ class Breaker:
         return counts
 
     def _open(self, open_s: float) -> None:
-        self._generation += 1
         self._open_s = open_s
         self._reopens_at = self._now() + open_s
         self._probes = {}
         self._successes = 0
+        self._shared = Permit()  # for when it has closed again; no permit given out until now counts any more
 
     def _close(self) -> None:
-        self._generation += 1
         self._reopens_at = None
-        self._probes = {}
-        self._successes = 0
         self._consecutive = 0
         self._buckets = {}
-        self._shared = Permit(self._generation)

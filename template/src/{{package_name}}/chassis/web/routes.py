@@ -3,8 +3,9 @@
 Dependencies are coroutines although they wait for nothing: FastAPI sends plain functions to a thread.
 """
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 from fastapi import Request
@@ -45,6 +46,23 @@ def media_type(request: Request, *accepted: str) -> str:
 async def require_json(request: Request) -> None:
     """Refuse a body that does not call itself JSON."""
     media_type(request, "application/json")
+
+
+async def end_with_caller(request: Request) -> AsyncIterator[None]:
+    """Cancel the work for a request when its caller hangs up; the body has been read by then."""
+    task = asyncio.current_task()
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        if task is not None:
+            task.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watcher.cancel()
 
 
 async def refuse_unknown_parameters(request: Request) -> None:

@@ -7,7 +7,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...chassis.contracts.envelope import Envelope, Succeeded
-from ...chassis.web.routes import PROBLEMS, finished, json_response, provided, require_json
+from ...chassis.web.routes import PROBLEMS, end_with_caller, finished, json_response, provided, require_json
 from ...domain.genai import Generation, GenerationParams, GenerationPolicy, GenerationRequest
 from ...service.genai import GenAIService
 
@@ -75,7 +75,7 @@ type Service = Annotated[GenAIService, Depends(provided(GenAIService))]
 
 def build_router(max_prompt_chars: int) -> APIRouter:
     """Return the routes; the longest body follows from the longest prompt."""
-    router = APIRouter(prefix="/v1/generations", tags=["genai"], dependencies=[Depends(require_json)])
+    router = APIRouter(prefix="/v1/generations", tags=["genai"], dependencies=[Depends(require_json), Depends(end_with_caller)])
     max_body_size = 64 * 1024 + _JSON_BYTES_PER_CHAR * max_prompt_chars
 
     @router.post("", response_model=Succeeded[Generation], responses=PROBLEMS, max_body_size=max_body_size)

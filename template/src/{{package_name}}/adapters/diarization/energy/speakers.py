@@ -34,10 +34,7 @@ _RANGE_DB = 45.0
 
 
 def label_rows(
-    frames: Frames,
-    active: NDArray[np.bool_],
-    min_speakers: int | None,
-    max_speakers: int | None,
+    frames: Frames, active: NDArray[np.bool_], min_speakers: int | None, max_speakers: int | None
 ) -> Integers:
     """The number of the voice of every active row, -1 elsewhere; numbers have no order and may have gaps.
 

@@ -1,0 +1,113 @@
+"""What many callers at once must come to: limits, half-open breakers, caches and outages."""
+
+from collections.abc import Sequence
+
+from tests.faults.cases import DOWN, FINE, OK, TIMED_OUT, UNAVAILABLE, Case, Step
+from tests.faults.server import Answer, Stall
+
+SLOW = Answer(after_s=0.2)
+PATIENT = {"TIMEOUTS__ATTEMPT_S": "10", "TIMEOUTS__TOTAL_S": "30", "TIMEOUTS__CONNECT_S": "5"}
+"""A crowd keeps a small machine busy: only what the case is about may run out of time."""
+
+NO_RETRY = {"RETRY__TYPE": "none", **PATIENT}
+
+CROWDS: Sequence[Case] = [
+    Case(
+        "hundred_silent",
+        "100 calls at once without an answer: who queued is refused",
+        [Stall()],
+        # The first four that time out let one each in from the queue; the fifth opens the breaker.
+        [Step({TIMED_OUT: (50, 54), "circuit_open": (46, 50)}, (50, 54), (0.45, 2.5), calls=100, at_once=True)],
+    ),
+    Case(
+        "few_places",
+        "20 calls at once, 5 places and a queue of 5",
+        [SLOW],
+        [Step({OK: 10, "overloaded": 10}, 10, (0.38, 5), calls=20, at_once=True, most=5)],
+        {"BULKHEAD__MAX_CONCURRENT": "5", "BULKHEAD__MAX_QUEUE": "5", **PATIENT},
+    ),
+    Case(
+        "dead_with_queue",
+        "200 calls at once to a dead provider, 10 places, a queue of 200",
+        [Answer(503, after_s=0.05)],
+        [Step({UNAVAILABLE: (5, 20), "circuit_open": (180, 195)}, (5, 20), (0, 5), calls=200, at_once=True, most=10)],
+        {"BULKHEAD__MAX_CONCURRENT": "10", "BULKHEAD__MAX_QUEUE": "200", **NO_RETRY},
+    ),
+    Case(
+        "no_place_in_backoff",
+        "1 place; a call that pauses for 1 s does not hold it",
+        [Answer(429, (("Retry-After", "1"),)), *[FINE] * 10],
+        [Step({OK: 6}, 7, (0.95, 5), calls=6, at_once=True, most=1)],
+        {"BULKHEAD__MAX_CONCURRENT": "1", "BULKHEAD__MAX_QUEUE": "20", **PATIENT},
+    ),
+    Case(
+        "half_open",
+        "300 calls at once when the breaker tries again: one probe",
+        [*[DOWN] * 5, Answer(after_s=0.3), FINE],
+        [
+            Step({UNAVAILABLE: 5}, 5, calls=5),
+            Step({OK: 1, "circuit_open": 299}, 1, (0.25, 5), calls=300, at_once=True, before_s=1.1),
+            Step({OK: 1}, 1),
+        ],
+        {"BREAKER__OPEN_S": "1", **NO_RETRY},
+    ),
+    Case(
+        "callers_leave",
+        "20 callers hang up: breaker closed, places free",
+        [*[Stall()] * 20, FINE],
+        [
+            Step({"gone": 20}, 20, (0.1, 5), calls=20, at_once=True, leave_s=0.2),
+            Step({OK: 20}, 20, (0, 5), calls=20, at_once=True),
+        ],
+        {"BULKHEAD__MAX_CONCURRENT": "20", "BULKHEAD__MAX_QUEUE": "0", **PATIENT},
+    ),
+    Case(
+        "paced",
+        "25 calls at once, 20 per second, burst 5",
+        [FINE],
+        [Step({OK: 25}, 25, (0.95, 5), calls=25, at_once=True)],
+        {"RATE_LIMIT__RATE_PER_S": "20", "RATE_LIMIT__BURST": "5", "RATE_LIMIT__MAX_WAIT_S": "2", **PATIENT},
+    ),
+    Case(
+        "too_fast",
+        "20 calls at once, 5 per second, no waiting",
+        [FINE],
+        [Step({OK: 5, "overloaded": 15}, 5, calls=20, at_once=True, retry_after="1")],
+        {"RATE_LIMIT__RATE_PER_S": "5", "RATE_LIMIT__MAX_WAIT_S": "0", **PATIENT},
+    ),
+    Case(
+        "same_question",
+        "100 callers ask the same at once: one call",
+        [SLOW],
+        [Step({OK: 100}, 1, (0.15, 5), calls=100, at_once=True), Step({OK: 1}, 0), Step({OK: 1}, 1, prompt="else")],
+        {"CACHE__TTL_S": "60", **PATIENT},
+    ),
+    Case(
+        "stale",
+        "503 after an answer: the old answer stands in",
+        [FINE, DOWN],
+        [Step({OK: 1}, 1), Step({OK: 1}, 1, before_s=0.3)],
+        {"CACHE__TTL_S": "0.2", "CACHE__STALE_IF_ERROR_S": "60", **NO_RETRY},
+    ),
+    Case(
+        "falls_back",
+        "503 for ever: another provider answers, also while the breaker is open",
+        [DOWN],
+        [Step({OK: 10}, 5, (0, 2), calls=10)],
+        {"FALLBACK__NAME": "echo", **NO_RETRY},
+    ),
+    Case(
+        "outage",
+        "600 calls, 503 for ever, no breaker: at most 36 + 1 % more attempts",
+        [DOWN],
+        [Step({UNAVAILABLE: 600}, (600, 642), (0, 30), calls=600, at_once=True)],
+        {"BREAKER__TYPE": "none", "BULKHEAD__MAX_QUEUE": "1000", **PATIENT},
+    ),
+    Case(
+        "untuned",
+        "503 for ever with the shipped settings: opens within 5 attempts",
+        [DOWN],
+        [Step({UNAVAILABLE: 1, "circuit_open": 9}, (3, 5), (0, 3), calls=10)],
+        tuned=False,
+    ),
+]
