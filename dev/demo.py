@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -119,17 +120,18 @@ def _shown(path: Path) -> str:
 
 
 def _next_steps() -> None:
+    folder, copier = (shlex.quote(_shown(path)) for path in (_TARGET, ROOT / ".venv" / "bin" / "copier"))
     _say("Next")
     print(
         f"""
 The service stays in {_shown(_TARGET)}. Look around:
 
-  cd {_shown(_TARGET)}
+  cd {folder}
   less README.md
 
 Start your own (any folder outside this one):
 
-  {_shown(ROOT / ".venv" / "bin" / "copier")} copy {ROOT} /path/to/your-service
+  {copier} copy {shlex.quote(str(ROOT))} /path/to/your-service
 
 Then, in it:  uv sync && uv run just check
 """

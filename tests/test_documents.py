@@ -67,6 +67,23 @@ def test_links_and_paths_of_a_project_exist(workshop: Workshop, selection: str) 
     assert {} == {name: wrong for name, wrong in found.items() if wrong}
 
 
+EVENT = re.compile(r'_log\.\w+\((?:level, )?"([a-z_]+)"|"(request_\w+)" if|else "(request_\w+)"')
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_table_of_events_is_complete(workshop: Workshop, selection: str) -> None:
+    """Every event that the source logs stands in the table, and the table names no other."""
+    project = workshop.render(SELECTIONS[selection])
+    source = [path.read_text(encoding="utf-8") for path in (project / "src").rglob("*.py")]
+    logged = {"".join(found) for text in source for found in EVENT.findall(text)}
+    table = (project / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Logs")[2]
+    rows = [line for line in table.splitlines() if line.startswith("| ")]
+    named = {event for row in rows for event in re.findall(r"`([a-z]+_[a-z_]+)`", row.split("|")[2])}
+    assert set() == named - logged
+    if selection == "both":
+        assert set() == logged - named
+
+
 @pytest.mark.parametrize("page", ["README.md", "AGENTS.md"])
 @pytest.mark.parametrize("selection", SELECTIONS)
 def test_first_pages_are_short(workshop: Workshop, selection: str, page: str) -> None:

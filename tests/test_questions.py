@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import struct
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from rendering import Workshop, clean_environment, run
+from tools import ROOT
 
 COPIER = str(Path(sys.executable).with_name("copier"))
 QUESTIONS = ["project_name", "description", "author", "objects", "license"]
@@ -110,6 +112,15 @@ def test_copy_works_without_a_terminal(workshop: Workshop, tmp_path: Path) -> No
     assert str(workshop.template()) == answers["_src_path"]
 
 
+def test_next_steps_can_be_pasted(workshop: Workshop, tmp_path: Path) -> None:
+    """A path with a blank is quoted in the command that leads there."""
+    target = tmp_path / "a folder" / "it's"
+    target.parent.mkdir()
+    done = copy(workshop, target)
+    line = next(line for line in done.stderr.splitlines() if line.startswith("  cd "))
+    assert ["cd", str(target)] == shlex.split(line)
+
+
 @pytest.mark.parametrize("name", GOOD_NAMES, ids=ascii)
 def test_name_is_accepted(document: dict[str, Any], name: str) -> None:
     """A name that begins with a letter and has 2 to 24 characters once slugged is accepted."""
@@ -186,6 +197,16 @@ def test_bad_data_ends_with_one_sentence(workshop: Workshop, tmp_path: Path, ans
     line = done.stderr.rstrip("\n").rpartition("\n")[2]
     assert line.endswith(last)
     assert f"'{answer.partition('=')[0]}'" in line
+
+
+def test_a_list_is_written_as_one(workshop: Workshop, tmp_path: Path) -> None:
+    """Copier itself refuses a single word where several answers are possible, and its last line says why."""
+    done = copy(workshop, tmp_path / "project", "--data", "objects=genai")
+    assert 0 != done.returncode
+    assert "TypeError: Not a YAML list: 'genai'" == done.stderr.rstrip("\n").rpartition("\n")[2]
+    assert 0 == copy(workshop, tmp_path / "project", "--data", "objects=[genai]").returncode
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "--data 'objects=[genai]'" in text
 
 
 class Terminal:

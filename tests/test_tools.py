@@ -9,7 +9,7 @@ import pytest
 
 import demo
 import tools
-from rendering import clean_environment, run
+from rendering import run
 
 
 @pytest.mark.parametrize("name", ["PYENV_VERSION", "PYENV_DIR", "VIRTUAL_ENV", "UV_PYTHON", "PYTHONPATH", "PYTHONHOME"])
@@ -46,8 +46,3 @@ def test_next_steps_can_be_pasted(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     commands = [shlex.split(line) for line in printed.splitlines() if line.startswith("  ")]
     assert ["cd", "a folder/it's here/scratch/my-service"] == commands[0]
     assert ["a folder/it's here/.venv/bin/copier", "copy", str(root), "/path/to/your-service"] == commands[2]
-
-
-def test_environment_of_tests_knows_nothing_of_the_caller() -> None:
-    """The tests run commands in the same surroundings as the two commands do."""
-    assert set() == {"PYENV_VERSION", "VIRTUAL_ENV"} & set(clean_environment())

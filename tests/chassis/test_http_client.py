@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 from chassis.samples.kinds.remote import RemoteConfig
 from object_service.chassis import http_client
 from object_service.chassis.contracts.context import Context, entered
-from object_service.chassis.contracts.errors import AdapterError
-from object_service.chassis.http_client import open_http, post_json, retry_after
+from object_service.chassis.contracts.errors import AdapterError, AdapterQuotaError
+from object_service.chassis.http_client import Explain, open_http, post_json, retry_after
 
 CONFIG = RemoteConfig.model_validate({"base_url": "https://api.example/v1", "api_key": "key-abc", "model": "m"})
 STATUSES = {
     300: ("AdapterResponseError", False),
     302: ("AdapterResponseError", False),
     400: ("AdapterInvalidRequestError", False),
+    402: ("AdapterQuotaError", False),
     401: ("AdapterAuthenticationError", False),
     403: ("AdapterAuthenticationError", False),
     404: ("AdapterNotFoundError", False),
@@ -54,18 +55,20 @@ EXCEPTIONS: dict[str, tuple[Exception, str, str]] = {
 type Handler = Callable[[httpx2.Request], httpx2.Response]
 
 
-async def _post(handler: Handler) -> bytes:
+async def _post(handler: Handler, explain: Explain | None = None) -> bytes:
     async with open_http(CONFIG) as real:
         client = httpx2.AsyncClient(
             transport=httpx2.MockTransport(handler), base_url=real.base_url, headers=real.headers
         )
         async with client:
-            return await post_json(client, "chat/completions", {"a": "é"}, adapter="mine", operation="generate")
+            return await post_json(
+                client, "chat/completions", {"a": "é"}, adapter="mine", operation="generate", explain=explain
+            )
 
 
-async def _failure(handler: Handler) -> AdapterError:
+async def _failure(handler: Handler, explain: Explain | None = None) -> AdapterError:
     with pytest.raises(AdapterError) as caught:
-        await _post(handler)
+        await _post(handler, explain)
     return caught.value
 
 
@@ -93,22 +96,69 @@ async def test_a_request_carries_body_and_credential() -> None:
 
 
 async def test_the_surroundings_of_the_call_go_along() -> None:
-    """Correlation id, idempotency key and the time that is left."""
+    """Correlation id, idempotency key, trace and the time that is left."""
     seen: list[httpx2.Headers] = []
 
     def handler(request: httpx2.Request) -> httpx2.Response:
         seen.append(request.headers)
         return httpx2.Response(200)
 
-    with entered(Context("3f0c", "key-1").shortened(5)):
+    with entered(Context("3f0c", "key-1", "00-trace").shortened(5)):
         await _post(handler)
     with entered(Context("3f0d")):
         await _post(handler)
 
-    assert ("3f0c", "key-1") == (seen[0]["x-request-id"], seen[0]["idempotency-key"])
+    names = ("x-request-id", "idempotency-key", "traceparent")
+    assert ["3f0c", "key-1", "00-trace"] == [seen[0][name] for name in names]
     assert 4 < float(seen[0]["x-request-timeout"]) <= 5
     assert "3f0d" == seen[1]["x-request-id"]
-    assert not {"idempotency-key", "x-request-timeout"} & set(seen[1])
+    assert not {"idempotency-key", "traceparent", "x-request-timeout"} & set(seen[1])
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-9, 0.0004, 0.3])
+async def test_the_time_that_is_left_is_never_zero(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """However little is left, the receiver gets a number that it can use."""
+    monkeypatch.setattr(Context, "remaining_s", lambda _: seconds)
+    seen: list[str] = []
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request.headers["x-request-timeout"])
+        return httpx2.Response(200)
+
+    await _post(handler)
+
+    assert 0 < float(seen[0]) <= max(seconds, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "code"),
+    [
+        (b"no-money", "AdapterQuotaError", "no-money"),
+        (b"slow-down", "AdapterRateLimitedError", "slow-down"),
+        (b"", "AdapterRateLimitedError", None),
+    ],
+    ids=["class-and-code", "code", "nothing"],
+)
+async def test_the_body_of_a_failure_may_say_more(content: bytes, name: str, code: str | None) -> None:
+    """An adapter reads the vendor's own code, which may change the class; the code stays inside."""
+
+    def explain(body: bytes) -> tuple[str | None, type[AdapterError] | None]:
+        return body.decode() or None, AdapterQuotaError if body == b"no-money" else None
+
+    error = await _failure(lambda _: httpx2.Response(429, content=content, headers={"Retry-After": "7"}), explain)
+
+    assert (name, code, 7.0) == (type(error).__name__, error.provider_code, error.retry_after_s)
+    assert f"mine.generate: HTTP 429{f' ({code})' if code else ''}" == str(error)
+
+
+async def test_only_the_beginning_of_a_failure_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure that goes on for ever is cut much earlier than an answer."""
+    monkeypatch.setattr(http_client, "MAX_FAILURE_BYTES", 1000)
+    stream = _Stream(pieces=1000, size=100)
+
+    await _failure(lambda _: httpx2.Response(500, stream=stream))
+
+    assert 11 == stream.read
 
 
 @pytest.mark.parametrize(("status", "expected"), STATUSES.items(), ids=[str(status) for status in STATUSES])

@@ -145,6 +145,24 @@ def test_a_line_says_when_where_and_what() -> None:
     } == line
 
 
+@pytest.mark.parametrize(
+    ("given_", "written"),
+    [
+        ("sk-live-0123456789abcdef", "********"),
+        ("4111111111111111", "********"),
+        ("12345678-1234-4123-8123-123456789012", "12345678-1234-4123-8123-123456789012"),
+        ("3f0c.A_b-9", "3f0c.A_b-9"),
+    ],
+    ids=["token", "card", "uuid", "plain"],
+)
+def test_the_correlation_id_is_redacted(given_: str, written: str) -> None:
+    """It comes from the caller, who may put anything of that form into it."""
+    with entered(Context(given_)):
+        line = _one_line(lambda logger: logger.error("it_happened"))
+
+    assert written == line["correlation_id"]
+
+
 def test_an_exception_brings_its_trace() -> None:
     """The trace with all causes is one field; without an exception there is none."""
     line = _one_line(lambda logger: _logged_exception(logger, "x"))

@@ -11,10 +11,12 @@ import pytest
 
 from chassis.contracts.test_envelope import FAILURE, PROVENANCE
 from object_service.chassis import work as module
+from object_service.chassis.container import Container
 from object_service.chassis.contracts.context import Context, current, entered
 from object_service.chassis.contracts.envelope import Envelope, Failed, Pending, Running, Succeeded
 from object_service.chassis.contracts.json import Json
-from object_service.chassis.work import InProcessRunner, MemoryStore, Spool, SpooledFile, describe_file
+from object_service.chassis.contracts.work import LongWork
+from object_service.chassis.work import InProcessRunner, MemoryStore, Spool, SpooledFile, describe_file, long_work
 
 
 class _Work:
@@ -138,6 +140,50 @@ async def test_closing_stops_all_work(runner: InProcessRunner, work: _Work) -> N
 
     assert 3 == work.notes.count("cancelled")
     assert 1 == len(asyncio.all_tasks())
+
+
+async def test_closing_stops_everything_together() -> None:
+    """The whole takes as long as the slowest, not as long as all of them one after another."""
+    stopping: list[str] = []
+    everyone = asyncio.Event()
+
+    async def stubborn(id_: str, payload: Mapping[str, Json]) -> None:
+        del payload
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopping.append(id_)
+            if len(stopping) == 3:
+                everyone.set()
+            await everyone.wait()
+
+    runner = InProcessRunner()
+    runner.register("stubborn", stubborn)
+    for number in range(3):
+        await runner.submit("stubborn", f"dia_{number}", {})
+
+    async with asyncio.timeout(5):
+        await runner.aclose()
+    await runner.aclose()
+
+    assert {"dia_0", "dia_1", "dia_2"} == set(stopping)
+
+
+async def test_long_work_runs_in_the_process_by_default() -> None:
+    """Nothing else provides it, so tasks and memory do; a second object shares them."""
+    async with Container() as container:
+        work = long_work(container)
+
+        assert "in_process" == work.mode
+        assert work is long_work(container) is container[LongWork]
+
+
+def test_a_capability_may_provide_long_work() -> None:
+    """What was provided is used."""
+    container = Container()
+    durable = container.provide(LongWork, LongWork(InProcessRunner(), MemoryStore(), "durable"))
+
+    assert durable is long_work(container)
 
 
 async def test_the_newest_envelope_is_kept() -> None:

@@ -51,10 +51,38 @@ def test_the_seconds_left_are_never_negative(expected: float | None, deadline: f
 
 
 def test_shortening_keeps_everything_else() -> None:
-    """Correlation id and idempotency key go along."""
-    shortened = Context("c", "key").shortened(1)
+    """Correlation id, idempotency key and trace go along."""
+    shortened = Context("c", "key", "trace").shortened(1)
 
-    assert ("c", "key") == (shortened.correlation_id, shortened.idempotency_key)
+    assert ("c", "key", "trace") == shortened[:-1]
+
+
+def test_parts_of_a_call_have_keys_of_their_own() -> None:
+    """A provider must not take two parts for one request that was repeated; without a key there is none to share."""
+    context = Context("c", "key", deadline=5.0)
+
+    assert [Context("c", "key-0", deadline=5.0), Context("c", "key-7", deadline=5.0)] == [
+        context.part(0),
+        context.part(7),
+    ]
+    assert Context("c") == Context("c").part(3)
+
+
+@pytest.mark.parametrize("length", [252, 253, 254, 255])
+def test_the_key_of_a_part_is_never_too_long(length: int) -> None:
+    """Long keys are shortened, and stay different for different keys and parts."""
+    keys = {Context("c", first + "k" * (length - 1)).part(part).idempotency_key for first in "ab" for part in (1, 99)}
+
+    assert 4 == len(keys)
+    assert all(key is not None and re.fullmatch(r"[\x21-\x7e]{1,255}", key) for key in keys)
+
+
+def test_a_trace_is_part_of_its_parent() -> None:
+    """Its id is the second field; without a parent there is none."""
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+    assert "0af7651916cd43dd8448eb211c80319c" == Context("c", traceparent=parent).trace_id
+    assert Context("c").trace_id is None
 
 
 def test_outside_any_call_a_context_is_fresh() -> None:

@@ -17,6 +17,9 @@ from object_service.chassis.contracts.envelope import (
     Provenance,
     Running,
     Succeeded,
+    failed,
+    running,
+    succeeded,
 )
 from object_service.chassis.contracts.errors import AdapterRateLimitedError, RequestError
 from object_service.chassis.contracts.json import to_json
@@ -109,6 +112,34 @@ def test_provenance_names_the_provider_that_answered() -> None:
         ended.attempts,
         ended.model,
     )
+
+
+def test_work_goes_from_pending_to_its_end() -> None:
+    """Id and warnings stay; the first time at which the work was seen running stays too."""
+    pending = Pending(id="dia_1", warnings=(Notice("policy_overridden", "a over b"),), provenance=PROVENANCE)
+    later = MOMENT + timedelta(seconds=1)
+
+    first = running(pending, at=MOMENT, progress=None, model=None)
+    second = running(first, at=later, progress=0.5, model="m-1")
+    done = succeeded(second, "result", CallRecord(attempts=1), at=later, model=None)
+    gone = failed(second, FAILURE, CallRecord(attempts=2), at=later)
+
+    envelopes = [first, second, done, gone]
+    assert {("dia_1", pending.warnings)} == {(envelope.id, envelope.warnings) for envelope in envelopes}
+    assert {MOMENT} == {envelope.provenance.started_at for envelope in envelopes}
+    assert (None, 0.5, "result", FAILURE) == (first.progress, second.progress, done.result, gone.error)
+    assert [(1, "m-1", later), (2, "m-1", later)] == [
+        (envelope.provenance.attempts, envelope.provenance.model, envelope.provenance.finished_at)
+        for envelope in (done, gone)
+    ]
+
+
+def test_work_that_nobody_saw_running_began_when_it_was_accepted() -> None:
+    """A success always has a beginning; a failure may never have begun."""
+    pending = Pending(id="dia_1", provenance=PROVENANCE)
+
+    assert MOMENT == succeeded(pending, "r", CallRecord(), at=MOMENT, model=None).provenance.started_at
+    assert failed(pending, FAILURE, CallRecord(), at=MOMENT).provenance.started_at is None
 
 
 def test_a_failure_shows_only_what_is_safe() -> None:

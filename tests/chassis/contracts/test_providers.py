@@ -36,6 +36,14 @@ def test_a_strange_name_is_answered_without_a_guess() -> None:
     assert "/items/3/provider" == caught.value.pointer
 
 
+def test_a_long_name_is_not_repeated_in_full() -> None:
+    """The answer does not grow with the mistake, nor does the time to find a hint."""
+    with pytest.raises(RequestError) as caught:
+        PROVIDERS.choose("x" * 100_000)
+
+    assert f"No provider named '{'x' * 64}'. Available: echo, openai." == caught.value.user_message
+
+
 @pytest.mark.parametrize("name", ["", "ECHO", "echo ", "../echo", "é"])
 def test_names_are_taken_literally(name: str) -> None:
     """Neither case nor spaces are guessed away, and the empty name is not the default."""

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import httpx2
-from fastapi import APIRouter, Depends, HTTPException, Query
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,7 +22,7 @@ from object_service.chassis.contracts.errors import ServiceError
 from object_service.chassis.features import Feature
 from object_service.chassis.web.app import build_app
 from object_service.chassis.web.problems import ValidationProblem
-from object_service.chassis.web.routes import finished, json_response, provided, require_json
+from object_service.chassis.web.routes import finished, json_response, provided, read_body, require_json
 
 ERRORS: dict[str, Exception] = {}
 """What `GET /v1/raise/{name}` raises; filled by the tests."""
@@ -67,7 +67,7 @@ def build_router(settings: Settings) -> APIRouter:  # noqa: C901 - a list of rou
 
     @router.get("/context")
     async def context() -> Response:
-        return json_response(current())
+        return json_response({name: value for name, value in current()._asdict().items() if value is not None})
 
     @router.get("/remaining")
     async def remaining() -> Response:
@@ -78,19 +78,23 @@ def build_router(settings: Settings) -> APIRouter:  # noqa: C901 - a list of rou
         raise ERRORS[name]
 
     @router.get("/failed/{code}")
-    async def failed(code: str) -> Response:
+    async def failed(code: str, pointer: str | None = None) -> Response:
         if code == "none":
             return finished(Succeeded(id="gen_1", result={"a": 1}, provenance=PROVENANCE))
         failure = Failure(code, "It failed.", retryable=True, retry_after_s=2.1)
-        return finished(Failed(id="gen_1", error=failure, provenance=PROVENANCE))
+        return finished(Failed(id="gen_1", error=failure, provenance=PROVENANCE), pointer)
 
     @router.get("/refused/{status}")
     async def refused(status: int) -> Response:
         raise HTTPException(status, "Refused here.", headers={"X-Reason": "here"})
 
-    @router.post("/form")
-    async def form() -> Response:
-        raise ValidationProblem([{"in": "body", "pointer": "/file", "code": "invalid_request", "message": "No file."}])
+    @router.post("/form/{code}")
+    async def form(code: str) -> Response:
+        raise ValidationProblem([{"in": "body", "pointer": "/file", "code": code, "message": "Wrong."}])
+
+    @router.post("/read", max_body_size=1_000_000)
+    async def read_it(request: Request) -> Response:
+        return json_response({"bytes": len(await read_body(request, 1000))})
 
     @router.get("/provided")
     async def instance(word: Annotated[str, Depends(provided(str))]) -> Response:

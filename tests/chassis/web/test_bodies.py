@@ -38,6 +38,26 @@ async def test_a_body_that_is_too_large_is_refused(chunked: bool) -> None:  # no
     assert (413, "body_too_large") == (response.status_code, problem_of(response)["code"])
 
 
+@pytest.mark.parametrize("size", [1000, 1001, 900_000], ids=["limit", "over", "far"])
+async def test_a_route_may_read_less_than_it_takes(size: int) -> None:
+    """A route of which only some bodies may be long stops reading the others early."""
+    sent: list[int] = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for begin in range(0, size, 1000):
+            sent.append(min(1000, size - begin))
+            yield bytes(sent[-1])
+
+    async with client_of() as client:
+        response = await client.post("/v1/read", content=pieces())
+
+    if size == 1000:
+        assert {"bytes": 1000} == response.json()
+    else:
+        assert (413, "body_too_large") == (response.status_code, problem_of(response)["code"])
+        assert sum(sent) < 5000
+
+
 MALFORMED = {
     "empty": b"",
     "cut": b'{"name": ',
@@ -55,16 +75,14 @@ MALFORMED = {
 @pytest.mark.parametrize("kind", ["application/json", "Application/JSON"])
 @pytest.mark.parametrize("content", MALFORMED.values(), ids=MALFORMED)
 async def test_a_body_that_cannot_be_read_is_malformed(content: bytes, kind: str) -> None:
-    """Whatever is wrong with the text, it is a 400 or a 422, without a part of the body and without a crash."""
+    """Whatever is wrong with the text, it is a 400, without a part of the body and without a crash."""
     response = await post(content, {"Content-Type": kind})
 
     document = problem_of(response)
-    if content:
-        assert (400, "malformed_json") == (response.status_code, document["code"])
-        assert "The body is not valid JSON." == document["detail"]
-        assert "errors" not in document
-    else:
-        assert (422, "invalid_request") == (response.status_code, document["code"])
+    assert (400, "malformed_json") == (response.status_code, document["code"])
+    expected = "The body is not valid JSON." if content else "Expected a JSON object as the body."
+    assert expected == document["detail"]
+    assert "errors" not in document
 
 
 INVALID = {
@@ -96,7 +114,25 @@ async def test_a_wrong_value_is_named_by_its_pointer(content: str, pointer: str,
     document = problem_of(response)
     assert (422, code) == (response.status_code, document["code"])
     assert [("body", pointer, code)] == [(e["in"], e["pointer"], e["code"]) for e in document["errors"]]
-    assert document["detail"].startswith(f"{pointer}: " if pointer else "Input")
+    message = document["errors"][0]["message"]
+    assert (f"{pointer}: {message}" if pointer else message) == document["detail"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", "Expected an object."),
+        ('{"name": "a", "parts": [5]}', "Expected an object."),
+        ('{"name": "a", "counts": 5}', "Expected an object."),
+        ('{"name": "a", "count": "1"}', "Expected integer"),
+        ("{}", "The field is required."),
+        ('{"name": "a", "x": 1}', "No field has this name."),
+    ],
+    ids=["list", "nested", "mapping", "type", "missing", "unknown"],
+)
+async def test_a_mistake_is_told_in_plain_words(content: str, message: str) -> None:
+    """Whoever sent it need not know what the service is written in."""
+    assert message == problem_of(await post(content))["errors"][0]["message"]
 
 
 async def test_several_mistakes_are_listed() -> None:

@@ -45,8 +45,8 @@ async def test_without_anything_to_ask_the_service_is_ready() -> None:
     assert (200, {"status": "ok", "checks": {}}) == (response.status_code, response.json())
 
 
-async def test_readiness_asks_everything_and_tells_of_each() -> None:
-    """One that fails makes the service not ready; what it said stays inside."""
+async def test_readiness_asks_everything_and_tells_of_each(caplog: pytest.LogCaptureFixture) -> None:
+    """One that fails makes the service not ready; what it said stays in the log, without a trace for each probe."""
     async with client_of(_container(database=_answers, cache=_fails)) as client:
         response = await client.get("/readyz")
 
@@ -56,6 +56,9 @@ async def test_readiness_asks_everything_and_tells_of_each() -> None:
         "checks": {"database": {"status": "ok"}, "cache": {"status": "failed"}},
     } == response.json()
     assert "hunter2" not in response.text
+    (line,) = [record for record in caplog.records if record.message == "ping_failed"]
+    assert ("cache", "OSError: postgres://u:hunter2@db") == (vars(line)["check"], vars(line)["error"])
+    assert line.exc_info is None
 
 
 async def test_a_ping_that_hangs_counts_as_failed(

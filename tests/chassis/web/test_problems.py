@@ -96,6 +96,14 @@ async def test_a_failed_envelope_becomes_a_problem(code: str) -> None:
     assert KEYS | {"provenance"} == set(document)
 
 
+async def test_what_a_provider_refused_is_pointed_at() -> None:
+    """A failed envelope that is about a part of the request names it, beside its provenance."""
+    document = problem_of(await get("/v1/failed/unreadable_audio?pointer=/file"))
+
+    item = {"in": "body", "pointer": "/file", "code": "unreadable_audio", "message": "It failed."}
+    assert ([item], to_json(PROVENANCE)) == (document["errors"], document["provenance"])
+
+
 async def test_a_succeeded_envelope_is_answered_as_it_is() -> None:
     """200, and times as the contract writes them."""
     response = await get("/v1/failed/none")
@@ -173,15 +181,17 @@ def test_a_form_filled_by_hand_has_the_same_problems() -> None:
     assert [("/params/size", "invalid_request"), ("/params", "malformed_json")] == [
         (item["pointer"], item["code"]) for item in items
     ]
+    assert "The text is not valid JSON." == items[1]["message"]
 
 
 async def test_a_form_that_was_refused_by_hand_is_a_problem() -> None:
-    """Routes that read forms themselves answer like those that do not."""
+    """Routes that read forms themselves answer like those that do not; text inside a form is pointed at."""
     async with client_of() as client:
-        response = await client.post("/v1/form")
+        responses = [await client.post(f"/v1/form/{code}") for code in ("invalid_request", "malformed_json")]
 
-    document = problem_of(response)
-    assert (422, "invalid_request", "/file: No file.") == (response.status_code, document["code"], document["detail"])
+    documents = [problem_of(response) for response in responses]
+    assert [(422, "/file: Wrong."), (400, "/file: Wrong.")] == [(d["status"], d["detail"]) for d in documents]
+    assert ["/file", "/file"] == [document["errors"][0]["pointer"] for document in documents]
 
 
 @pytest.mark.parametrize("host", ["[", "[::1", "a/b?c#d", "x:99999999"])

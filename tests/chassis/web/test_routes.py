@@ -93,3 +93,5 @@ def test_the_document_describes_routes_and_problems() -> None:
         problem["required"]
     )
     assert {"in", "pointer", "code", "message"} == set(components["schemas"]["ProblemItem"]["properties"])
+    assert {"status", "checks"} == set(components["schemas"]["Readiness"]["required"])
+    assert {"service", "version", "environment"} < set(components["schemas"]["Info"]["required"])

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import httpx2
 import pytest
 
-from chassis.web.app import FEATURES
+from chassis.web.app import FEATURES, problem_of
 from object_service.chassis.config.loading import load
 from object_service.chassis.container import Container
 from object_service.chassis.web.app import build_app
@@ -70,7 +70,7 @@ async def test_a_signal_ends_the_server_in_order(caplog: pytest.LogCaptureFixtur
 
 
 async def test_a_request_that_never_ends_does_not_keep_the_server(caplog: pytest.LogCaptureFixture) -> None:
-    """After the time for the shutdown, and at the latest after a second of it, the server is gone."""
+    """After the time for the shutdown, and at the latest after a second of it, the caller is told and it is over."""
     container = Container()
     container.provide(asyncio.Event, asyncio.Event())
     async with _served(caplog, SECTION, container) as (client, task):
@@ -78,8 +78,11 @@ async def test_a_request_that_never_ends_does_not_keep_the_server(caplog: pytest
         await asyncio.sleep(0.05)
         signal.raise_signal(signal.SIGTERM)
         await asyncio.wait_for(task, 8)
-        await asyncio.wait([answer])
-        assert answer.exception() is not None or answer.result().status_code == 500
+
+        assert (503, "overloaded") == ((await answer).status_code, problem_of(await answer)["code"])
+    events = [record.message for record in caplog.records if record.name.startswith("object_service")]
+    assert ["server_started", "request_abandoned", "server_stopped"] == events
+    assert [] == [record for record in caplog.records if record.exc_info]
 
 
 async def test_a_second_interrupt_ends_at_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -82,11 +82,14 @@ def _serve(app: Any, headers: list[tuple[bytes, bytes]], kind: str = "http") -> 
         sent.append(message)
 
     scope = {"type": kind, "method": "GET", "path": "/x", "headers": headers, "query_string": b""}
-    asyncio.run(Surroundings(app)(scope, receive, send))
+    asyncio.run(Surroundings(app, body_idle_s=5)(scope, receive, send))
     return sent
 
 
-@pytest.mark.parametrize("text", ["2.5", "1", "1e3", "0.75", "1E+2", "5."])
+SECONDS = ["2.5", "1", "1e3", "0.75", "1E+2", "5.", ".5", "0.30000000000000004", "2.3999999999999999", "1e12", "9" * 64]
+
+
+@pytest.mark.parametrize("text", SECONDS, ids=repr)
 async def test_a_time_limit_is_taken(text: str) -> None:
     """Any finite number of seconds above zero."""
     response = await get("/v1/remaining", {"X-Request-Timeout": text})
@@ -101,7 +104,7 @@ async def test_without_a_time_limit_there_is_none() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["0", "0.0", "-1", "nan", "inf", "-inf", "1_0", "", " ", "1,5", "1;2", "0x10", "abc", "1e999", "1e-999", "9" * 400],
+    ["0", "0.0", "-1", "nan", "inf", "1_0", "", " ", "1,5", "0x10", "abc", ".", "1e999", "1e-999", "9" * 65],
     ids=repr,
 )
 async def test_any_other_time_limit_is_refused(text: str) -> None:
@@ -133,6 +136,41 @@ async def test_any_other_idempotency_key_is_refused(key: str) -> None:
     response = await get("/v1/context", {"Idempotency-Key": key})
 
     assert (400, "invalid_header") == (response.status_code, problem_of(response)["code"])
+
+
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+async def test_a_trace_is_taken() -> None:
+    """The caller's trace accompanies the request, as it was given."""
+    given = f"00-{TRACE}-{PARENT}-01"
+
+    assert given == (await get("/v1/context", {"traceparent": given})).json()["traceparent"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        f"00-{'0' * 32}-{PARENT}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"ff-{TRACE}-{PARENT}-01",
+        f"00-{TRACE.upper()}-{PARENT}-01",
+        f"00-{TRACE}-{PARENT}-01-more",
+        f"00-{TRACE}-{PARENT}",
+        "",
+    ],
+    ids=["no-trace", "no-parent", "version", "upper-case", "longer", "shorter", "empty"],
+)
+async def test_any_other_trace_is_ignored(given: str) -> None:
+    """A trace that cannot be followed is no reason to refuse the request."""
+    assert "traceparent" not in (await get("/v1/context", {"traceparent": given})).json()
+
+
+async def test_two_traces_are_none() -> None:
+    """Nobody can say which one is meant."""
+    given = [("traceparent", f"00-{TRACE}-{PARENT}-0{number}") for number in (0, 1)]
+
+    assert "traceparent" not in (await get("/v1/context", given)).json()
 
 
 def _large(extra: int) -> list[tuple[bytes, bytes]]:

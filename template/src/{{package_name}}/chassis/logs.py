@@ -64,7 +64,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
         "service": SERVICE,
     }
     if context is not None:
-        fields["correlation_id"] = context.correlation_id
+        fields["correlation_id"] = redact_text(context.correlation_id)
     extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
     fields |= {name: redact(value, name) for name, value in extra.items() if name not in fields}
     if record.exc_info and record.exc_info[0] is not None:

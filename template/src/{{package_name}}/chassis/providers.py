@@ -161,6 +161,7 @@ def install_providers[P](
             raise TypeError(message)
         container.on_close(close)
         guards = Guards(instance.name, instance.config.resilience, surroundings)
+        guards.expect(operations)
         surroundings.routes[instance.name] = Route(instance.name, instance.kind, port, guards.pipeline)
         guarded = guard(port, guards.pipeline, operations, provider=instance.name, kind=instance.kind)
         providers[instance.name] = Provider(instance.name, instance.kind, guarded)

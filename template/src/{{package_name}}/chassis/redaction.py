@@ -16,17 +16,24 @@ MASK = "********"
 _MAX_DEPTH = 6
 _FIRST_LONG_NUMBER = 10**12
 _SECRET_KEY = re.compile(
-    r"pass(word|wd|phrase)?$|pwd$|secret|(api|access|private)[_-]?key|token$|authorization|cookie|credential|signature$",
+    r"pass(word|wd|phrase)?$|pwd$|secret|(api|access|private)[_-]?key|token$|(^|access|refresh|api|auth)[_-]?tokens$"
+    r"|auth$|authorization|cookie|credential|signature$|dsn$|session([_-]?id)?$",
     re.IGNORECASE,
 )
 _QUOTED = r""""(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'"""
 _STATED = r"""[\\"']*\s*[:=]\s*"""
 _NAMES = (
     r"(?:api|access|private)[_-]?key|secret(?:[_-][\w-]{1,32})?|pass(?:word|wd|phrase)|pwd|token|credentials?|signature"
+    r"|(?<!\w)(?:(?:access|refresh|api|auth)[_-]?)?tokens|auth|dsn|session(?:[_-]?id)?"
 )
+_PRIVATE_KEY = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), replacement)
     for pattern, replacement in (
+        # a private key, up to the line that ends it
+        (rf"({_PRIVATE_KEY})(?:[^-]++|-(?!-))*+", rf"\1{MASK}"),
+        # what stands alone before the host of a web address
+        (r"(\bhttps?://)[^\s:/@\"<>]{1,512}(?=@)", rf"\1{MASK}"),
         # the password of a URL, up to the last @ (passwords may hold one)
         (r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s:/]{0,128}:)[^\s\"<>]{1,512}(?=@)", rf"\1{MASK}"),
         (r"\b(bearer|basic)\s+[^\s\"',;]+", rf"\1 {MASK}"),
@@ -34,8 +41,9 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"((?:authorization|cookie){_STATED})(?:{_QUOTED}|[^\r\n]+)", rf"\1{MASK}"),
         (rf"((?:{_NAMES}){_STATED})(?:{_QUOTED}|[^\s,;&]+)", rf"\1{MASK}"),
         # tokens that show by their form
-        (r"(?-i:\b(?:sk|pk|rk|ghp|gho|glpat|xox[abp])[-_][\w-]{8,})", MASK),
-        (r"\b(?-i:eyJ)[\w-]{5,8192}\.[\w-]{5,8192}\.[\w-]*", MASK),
+        (r"(?-i:\b(?:sk|pk|rk|gh[oprsu]|github_pat|glpat|xox[abp])[-_][\w-]{8,})", MASK),
+        (r"(?-i:\b(?:A[KS]IA[A-Z0-9]{16}|AIza[\w-]{35})(?![\w-]))", MASK),
+        (r"(?<![\w-])(?-i:eyJ)[\w-]{5,8192}\.[\w-]{5,8192}\.[\w-]*", MASK),
         # e-mail addresses
         (r"(?<![\w.+%-])[\w.+%-]+@[\w-]+(?:\.[\w-]+)+", MASK),
         # card numbers, then international telephone numbers
@@ -44,8 +52,11 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     )
 )
 
-_HARMLESS = re.compile(r"(?!.*(?:sk_|pk_|rk_|gh[po]_|glpat|xox|\d{12}))[A-Za-z0-9_/{}]{0,64}")
-"""Single words that no pattern can match: most values of most lines, let through without trying them all."""
+_HARMLESS = re.compile(
+    r"(?!.*(?:sk_|pk_|rk_|gh[oprsu]_|github_pat|glpat|xox|A[KS]IA|AIza|\d{12}))[A-Za-z0-9_/{}]{0,64}"
+    r"|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+)
+"""Single words that no pattern can match, and UUIDs: most values of most lines, let through without trying them all."""
 
 
 def redact_text(text: str) -> str:

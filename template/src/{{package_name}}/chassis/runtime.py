@@ -1,18 +1,26 @@
 """Runtime: the life of a service, from its features to a started container and back."""
 
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .config.loading import load
 from .config.settings import Settings
 from .config.sources import SettingPath
 from .container import Container
 from .features import Feature, own_middlewares
+from .identity import SERVICE, service_version
 from .logs import LogSection, configure_logging
+from .metrics import Metrics
 from .resilience.assembly import Surroundings
+from .resilience.telemetry import ProviderMetrics
+from .tracing import Tracing, opened
 from .web.settings import HttpSection
+
+if TYPE_CHECKING:
+    from .resilience.spans import Spans
 
 
 async def _nothing(container: Container, settings: Settings) -> None:
@@ -49,9 +57,21 @@ class Runtime:
     async def started(self, settings: Settings) -> AsyncIterator[Container]:
         """Configure logs, install every feature, and close everything in reverse order at the end."""
         configure_logging(settings[LogSection])
-        async with Container() as container:
-            own = own_middlewares(self.features)
-            container.provide(Surroundings, Surroundings(pause=container.stopping.pause, middlewares=own))
+        async with opened(os.environ) as tracing, Container() as container:
+            surroundings = Surroundings(
+                pause=container.stopping.pause,
+                middlewares=own_middlewares(self.features),
+                metrics=container.provide(Metrics, Metrics()).of(ProviderMetrics),
+                spans=None if tracing is None else _spans(container, tracing),
+            )
+            container.provide(Surroundings, surroundings)
             for feature in self.features:
                 await feature.install(container, settings)
             yield container
+
+
+def _spans(container: Container, tracing: Tracing) -> "Spans":
+    from .resilience.spans import Spans  # noqa: PLC0415 - only with tracing on
+
+    container.provide(Tracing, tracing)
+    return Spans(tracing.provider.get_tracer(SERVICE, service_version()))

@@ -4,11 +4,12 @@ Source: the public API reference of `POST /chat/completions`. Answers are read l
 original leave fields out or set them to null.
 """
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from ...chassis.contracts.errors import AdapterResponseError
+from ...chassis.contracts.errors import AdapterError, AdapterQuotaError, AdapterResponseError
 from ...chassis.http_client import post_json
 from ...chassis.providers import HttpProviderConfig, ProviderKind, Resources
 from ...domain.genai import Answer, FinishReason, Generation, GenerationParams, TextGenerator, Usage
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import httpx2
 
 _FINISH_REASONS = {"length": FinishReason.LENGTH, "content_filter": FinishReason.REFUSAL}
+_NO_QUOTA = "insufficient_quota"
+_CODE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class OpenAICompatibleConfig(HttpProviderConfig):
@@ -36,14 +39,23 @@ class _Choice(BaseModel):
 
 
 class _Usage(BaseModel):
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int = Field(ge=0)
+    completion_tokens: int = Field(ge=0)
 
 
 class _Completion(BaseModel):
     choices: list[_Choice] = Field(min_length=1)
     model: str | None = None
-    usage: _Usage | None = None
+    usage: Any = None
+
+
+class _Fault(BaseModel):
+    code: Any = None
+    type: Any = None
+
+
+class _Refusal(BaseModel):
+    error: _Fault
 
 
 class OpenAICompatible:
@@ -62,7 +74,9 @@ class OpenAICompatible:
             AdapterError: of the class that fits the failure.
         """
         body = request_body(self._model, prompt, params)
-        content = await post_json(self._client, "chat/completions", body, adapter=self._name, operation="generate")
+        content = await post_json(
+            self._client, "chat/completions", body, adapter=self._name, operation="generate", explain=explain_failure
+        )
         try:
             return answer_of(_Completion.model_validate_json(content))
         except ValidationError as error:
@@ -98,10 +112,27 @@ def answer_of(completion: _Completion) -> Answer:
     reason = _FINISH_REASONS.get(choice.finish_reason or "", FinishReason.STOP)
     if choice.message.refusal is not None:
         reason = FinishReason.REFUSAL
-    usage = completion.usage
-    counted = None if usage is None else Usage(usage.prompt_tokens, usage.completion_tokens)
     text = choice.message.content or choice.message.refusal or ""
-    return Answer(Generation(text, reason, counted), completion.model)
+    return Answer(Generation(text, reason, _counted(completion.usage)), completion.model)
+
+
+def explain_failure(content: bytes) -> tuple[str | None, type[AdapterError] | None]:
+    """Return the code in the body of a failure; a quota that is used up comes as a rate limit otherwise."""
+    try:
+        error = _Refusal.model_validate_json(content).error
+    except ValidationError:
+        return None, None
+    codes = [code for code in (error.code, error.type) if isinstance(code, str) and _CODE.fullmatch(code)]
+    return next(iter(codes), None), AdapterQuotaError if _NO_QUOTA in codes else None
+
+
+def _counted(usage: object) -> Usage | None:
+    """Return what was counted; counts that are incomplete or impossible are no reason to lose the text."""
+    try:
+        counted = _Usage.model_validate(usage)
+    except ValidationError:
+        return None
+    return Usage(counted.prompt_tokens, counted.completion_tokens)
 
 
 def _build(config: OpenAICompatibleConfig, resources: Resources) -> OpenAICompatible:

@@ -7,11 +7,13 @@ attempt, time limit, translation of failures, the call.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .breaker import Breaker, BreakerLimits
+from ..metrics import Histogram
+from .breaker import Breaker, BreakerLimits, Breakers
 from .cache import Answers, Cache, MemoryAnswers, SharedAnswers
 from .deadlines import AttemptTimeout, Deadline
 from .fallback import OtherProvider, Route, Stale
@@ -21,9 +23,11 @@ from .pipeline import Middleware, Pipeline
 from .retry import Retry
 from .settings import Resilience
 from .steps import Log, MapErrors, Validate
+from .telemetry import ProviderMetrics, Telemetry
 
 if TYPE_CHECKING:
     from .shared import SharedState
+    from .spans import Spans
 
 _MIN_WINDOW_S = 30.0
 
@@ -46,12 +50,17 @@ async def _sleep(seconds: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the pipelines of all providers share: how to pause, Redis, other providers, your own middlewares."""
+    """What the pipelines of all providers share: how to pause, Redis, other providers, your own middlewares.
+
+    `spans` is None unless tracing is on.
+    """
 
     pause: Callable[[float], Awaitable[bool]] = _sleep
     shared: "SharedState | None" = None
     routes: dict[str, Route] = field(default_factory=dict)
     middlewares: Mapping[str, MiddlewareKind] = field(default_factory=dict)
+    metrics: ProviderMetrics = field(default_factory=ProviderMetrics)
+    spans: "Spans | None" = None
 
 
 class Guards:
@@ -63,22 +72,31 @@ class Guards:
         self._settings = settings
         self._surroundings = surroundings or Surroundings()
         self._breaker_limits = _breaker_limits(settings)
-        self.breakers: dict[str, Breaker] = {}
+        self.breakers = Breakers(self._breaker_limits, time.monotonic)
         self.bulkhead = None if settings.bulkhead.type == "none" else Bulkhead(*settings.places())
         budget = settings.budget
         self.budget = None if budget.type == "none" else RetryBudget(budget.capacity, budget.cost, budget.throttle_cost)
         self.cache = self._build_cache()
+        self.telemetry = Telemetry()
+        self.attempts: Counter[str] = Counter()
+        self.retries: Counter[str] = Counter()
+        self.waits: Histogram | None = None
         own = [(kind, kind.build(provider)) for kind in map(self._kind, settings.middlewares)]
         self._per_call = [step for kind, step in own if not kind.per_attempt]
         self._per_attempt = [step for kind, step in own if kind.per_attempt]
         self.pipeline = Pipeline([*self._outer(), *self._inner()])
+        self._surroundings.metrics.add(self)
+
+    def expect(self, operations: Iterable[str]) -> None:
+        """Have the metrics of these operations stand at zero before the first call."""
+        for operation in operations:
+            self.telemetry.expect(operation)
+            if self._settings.breaker.type != "none":
+                self.breaker(operation)
 
     def breaker(self, operation: str) -> Breaker:
         """Return the breaker of an operation."""
-        breaker = self.breakers.get(operation)
-        if breaker is None:
-            breaker = self.breakers[operation] = Breaker(self._breaker_limits, time.monotonic)
-        return breaker
+        return self.breakers[operation]
 
     def _kind(self, name: str) -> MiddlewareKind:
         return self._surroundings.middlewares[name]
@@ -86,6 +104,9 @@ class Guards:
     def _outer(self) -> Iterator[Middleware]:
         """Yield the steps that a call passes once."""
         settings, surroundings = self._settings, self._surroundings
+        yield self.telemetry
+        if surroundings.spans is not None:
+            yield surroundings.spans.call
         yield Log()
         yield Validate()
         yield Deadline(settings.timeouts, strict=bool(settings.middlewares))
@@ -102,18 +123,27 @@ class Guards:
         settings = self._settings
         has_breaker = settings.breaker.type != "none"
         if settings.retry.type != "none":
-            yield Retry(settings.retry, self.budget, self._surroundings.pause)
+            retry = Retry(settings.retry, self.budget, self._surroundings.pause)
+            self.retries = retry.retries
+            yield retry
         if has_breaker:
-            yield BreakerPeek(self.breaker)
+            yield BreakerPeek(self.breakers)
         if settings.rate_limit.type != "none":
-            yield RateGuard(self._reserve(), settings.rate_limit.max_wait_s)
+            self.waits = Histogram()
+            rate = RateGuard(self._reserve(), settings.rate_limit.max_wait_s)
+            rate.waited = self.waits.observe
+            yield rate
         if self.bulkhead is not None:
             yield BulkheadGuard(self.bulkhead)
         if has_breaker:
-            yield BreakerGuard(self.breaker, self._admission())
+            yield BreakerGuard(self.breakers, self._admission())
         yield from self._per_attempt
+        if self._surroundings.spans is not None:
+            yield self._surroundings.spans.attempt
         yield AttemptTimeout(settings.timeouts)
-        yield MapErrors()
+        innermost = MapErrors()
+        self.attempts = innermost.attempts
+        yield innermost
 
     def _build_cache(self) -> Cache | None:
         settings, shared = self._settings, self._surroundings.shared

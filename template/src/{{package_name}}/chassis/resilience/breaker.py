@@ -5,6 +5,7 @@ half-open (a few probes pass). The breaker knows every permit that still counts 
 a slow success from before cannot close it, and a slow failure cannot open it again.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -70,6 +71,8 @@ class Breaker:
         self._successes = 0
         self._consecutive = 0
         self._buckets: dict[int, list[int]] = {}
+        self._bucket = [0, 0]
+        self._bucket_ends_at = -math.inf
         self._shared = Permit()
 
     @property
@@ -108,7 +111,7 @@ class Breaker:
         """Report that the call of this permit succeeded."""
         if permit is self._shared:
             self._consecutive = 0
-            self._bucket()[0] += 1
+            self._current_bucket()[0] += 1
         elif self._take_back(permit):
             self._successes += 1
             if self._successes >= self._limits.probes:
@@ -118,7 +121,7 @@ class Breaker:
         """Report that the call of this permit failed through the provider."""
         if permit is self._shared:
             self._consecutive += 1
-            self._bucket()[1] += 1
+            self._current_bucket()[1] += 1
             if self._too_many():
                 self._open(self._limits.open_s)
         elif self._take_back(permit):
@@ -142,14 +145,15 @@ class Breaker:
         # Divided, not multiplied: 7 / 100 is 0.07, but 0.07 * 100 is more than 7.
         return calls >= self._limits.minimum_calls and failed / calls >= self._limits.ratio
 
-    def _bucket(self) -> list[int]:
+    def _current_bucket(self) -> list[int]:
         """Return [successes, failures] of the current slice of the window, which begins by forgetting old ones."""
-        index = int(self._now() / self._width_s)
-        counts = self._buckets.get(index)
-        if counts is None:
+        now = self._now()
+        if now >= self._bucket_ends_at:
+            index = int(now / self._width_s)
+            self._bucket_ends_at = (index + 1) * self._width_s
             self._buckets = {old: kept for old, kept in self._buckets.items() if old > index - _BUCKETS}
-            counts = self._buckets[index] = [0, 0]
-        return counts
+            self._bucket = self._buckets[index] = [0, 0]
+        return self._bucket
 
     def _open(self, open_s: float) -> None:
         self._open_s = open_s
@@ -162,3 +166,18 @@ class Breaker:
         self._reopens_at = None
         self._consecutive = 0
         self._buckets = {}
+        self._bucket_ends_at = -math.inf
+
+
+class Breakers(dict[str, Breaker]):
+    """The breakers of one provider by operation; each begins when its operation is first looked up."""
+
+    def __init__(self, limits: BreakerLimits, now: Callable[[], float]) -> None:
+        """Begin empty; see `Breaker`."""
+        super().__init__()
+        self._limits = limits
+        self._now = now
+
+    def __missing__(self, operation: str) -> Breaker:
+        breaker = self[operation] = Breaker(self._limits, self._now)
+        return breaker

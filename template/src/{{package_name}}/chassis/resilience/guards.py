@@ -18,7 +18,7 @@ from ..contracts.errors import (
     AdapterTransientError,
 )
 from ..contracts.identity import new_id
-from .breaker import Breaker, BreakerState, Permit
+from .breaker import Breaker, Breakers, BreakerState, Permit
 from .deadlines import within
 from .limits import Bulkhead
 from .pipeline import Call, Proceed
@@ -32,9 +32,6 @@ _ASK_AGAIN_S = 1.0
 _COUNTED = (AdapterTransientError, AdapterResponseError, AdapterStreamInterruptedError)
 _HARMLESS: type[AdapterError] = AdapterRateLimitedError
 """What says that the provider fails; a limit of its rate does not."""
-
-type Breakers = Callable[[str], Breaker]
-"""Returns the breaker of an operation."""
 
 
 class Admission(Protocol):
@@ -64,7 +61,7 @@ class BreakerPeek:
         Raises:
             AdapterCircuitOpenError: while the breaker lets nothing through.
         """
-        refusal_s = self._breakers(call.operation.name).peek()
+        refusal_s = self._breakers[call.operation.name].peek()
         if refusal_s is not None:
             raise _circuit_open(call, refusal_s)
         return proceed(call)
@@ -174,7 +171,7 @@ class BreakerGuard:
         Raises:
             AdapterCircuitOpenError: when the breaker lets nothing through.
         """
-        breaker = self._breakers(call.operation.name)
+        breaker = self._breakers[call.operation.name]
         permit = breaker.acquire()
         if not isinstance(permit, Permit):
             raise _circuit_open(call, permit)

@@ -46,6 +46,7 @@ class Pipeline:
 
     def __init__(self, middlewares: Sequence[Middleware]) -> None:
         """Chain the middlewares in the given order."""
+        self.middlewares = tuple(middlewares)
         self.names = (*(middleware.name for middleware in middlewares), "call")
         proceed: Proceed = _call
         for middleware in reversed(middlewares):
@@ -67,9 +68,9 @@ def _call(call: Call) -> Awaitable[Any]:
     # Reading a job is repeated by design; what counts is how often the work itself was asked for.
     if record is not None and not call.operation.bound:
         record.attempts += 1
-    returned = call.method(*call.args, **call.kwargs)
+    returned: Any = call.method(*call.args, **call.kwargs)
     if call.pipe is None:
-        return cast("Awaitable[Any]", returned)
+        return returned  # type: ignore[no-any-return] # as the port declares
     pump = pump_stream if call.operation.returns == "stream" else pump_session
     return pump(call, returned, call.pipe)
 
@@ -79,11 +80,10 @@ class _Guarded:
 
     def __init__(self, port: object, guards: Mapping[str, Callable[..., Any]]) -> None:
         self._port = port
-        self._guards = guards
+        vars(self).update(guards)
 
     def __getattr__(self, name: str) -> Any:
-        guard = self._guards.get(name)
-        return getattr(self._port, name) if guard is None else guard
+        return getattr(self._port, name)
 
     def __repr__(self) -> str:
         return f"guarded({type(self._port).__name__})"

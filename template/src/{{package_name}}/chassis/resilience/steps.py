@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable
 from typing import Any
 
@@ -67,6 +68,10 @@ class MapErrors:
 
     name = "map_errors"
 
+    def __init__(self) -> None:
+        """Count from zero how often the provider is really asked, by operation."""
+        self.attempts: Counter[str] = Counter()
+
     async def __call__(self, call: Call, proceed: Proceed) -> Any:
         """Turn what an adapter did not translate into an unreadable answer.
 
@@ -75,6 +80,7 @@ class MapErrors:
             AdapterResponseError: for an answer that fails its check, and for any exception that is not the service's.
         """
         operation = call.operation
+        self.attempts[operation.name] += 1
         try:
             answer = await proceed(call)
             if operation.check_answer is not None and call.pipe is None:

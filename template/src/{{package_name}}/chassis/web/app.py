@@ -4,18 +4,22 @@ from collections.abc import Sequence
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
 
 from ..config.settings import Settings
 from ..container import Container
 from ..features import Feature
 from ..identity import SERVICE, service_version
-from ..web import health
+from ..metrics import Metrics
+from ..tracing import Tracing
+from . import health
+from .metrics import HttpMetrics, Measured
+from .metrics import build_router as metrics_router
+from .openapi import completed
 from .problems import install_problems
-from .routes import ProblemDocument, refuse_unknown_parameters
-from .surroundings import Surroundings
-
-DEFAULT_MAX_BODY_BYTES = 64 * 1024
-"""Longest body of a route that does not state its own limit."""
+from .routes import DEFAULT_MAX_BODY_BYTES, refuse_unknown_parameters
+from .settings import HttpSection
+from .surroundings import QUIET_PATHS, Surroundings
 
 
 def build_app(settings: Settings, features: Sequence[Feature], container: Container) -> FastAPI:
@@ -32,16 +36,33 @@ def build_app(settings: Settings, features: Sequence[Feature], container: Contai
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
         dependencies=[Depends(refuse_unknown_parameters)],
+        telemetry=_server_spans(container),
     )
     app.state.container = container
-    app.add_middleware(Surroundings)
+    metrics = container[Metrics] if Metrics in container else Metrics()
+    app.add_middleware(Surroundings, body_idle_s=settings[HttpSection].body_idle_s)
+    app.add_middleware(Measured, metrics=metrics.of(HttpMetrics))
     install_problems(app)
     capabilities = [feature.name for feature in features if feature.capability]
+    operations = (health.build_router(settings, container, capabilities), metrics_router(metrics))
     routers = [feature.router(settings) for feature in features if feature.router is not None]
-    for router in (health.build_router(settings, container, capabilities), *routers):
+    for router in (*operations, *routers):
         # A limit of the whole application would refuse outside of Surroundings, and in plain text.
         app.include_router(router, max_body_size=DEFAULT_MAX_BODY_BYTES)
     return app
+
+
+def _server_spans(container: Container) -> TelemetryConfig:
+    """Have the framework span requests when tracing is on; its logs would tell what callers sent."""
+    return {
+        "tracing": Tracing in container,
+        "tracer_provider": container[Tracing].provider if Tracing in container else None,
+        "operation_spans": False,
+        "metrics": False,
+        "logs": False,
+        "auto_configure": False,
+        "exclude": lambda scope: scope["path"] in QUIET_PATHS,
+    }
 
 
 def _operation_id(route: APIRoute) -> str:
@@ -50,10 +71,4 @@ def _operation_id(route: APIRoute) -> str:
 
 def openapi_document(app: FastAPI) -> dict[str, object]:
     """Return the OpenAPI document, the schema of problems included."""
-    document: dict[str, object] = app.openapi()
-    components = document.setdefault("components", {})
-    if isinstance(components, dict):
-        schema = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
-        definitions = schema.pop("$defs", {})
-        components.setdefault("schemas", {}).update(definitions | {"ProblemDocument": schema})
-    return document
+    return completed(app.openapi())

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+from typing import Literal
 
 from fastapi import APIRouter
 from fastapi.responses import Response
+from pydantic import BaseModel
 
 from ..config.settings import Settings
 from ..container import Container, Ping
@@ -17,6 +19,30 @@ PING_TIMEOUT_S = 2.0
 _log = logging.getLogger(__name__)
 
 
+class Check(BaseModel):
+    """Whether one engine of the service answers."""
+
+    status: Literal["ok", "failed"]
+
+
+class Readiness(BaseModel):
+    """Whether everything that the service owns answers."""
+
+    status: Literal["ok", "failed"]
+    checks: dict[str, Check]
+
+
+class Info(BaseModel):
+    """What runs here."""
+
+    service: str
+    version: str
+    environment: str
+    capabilities: list[str]
+    long_work: Literal["in_process", "durable"]
+    template_version: str
+
+
 def build_router(settings: Settings, container: Container, capabilities: list[str]) -> APIRouter:
     """Return the routes that operators and orchestrators ask."""
     router = APIRouter(tags=["operations"])
@@ -26,7 +52,7 @@ def build_router(settings: Settings, container: Container, capabilities: list[st
         """Tell that the process answers; touches nothing."""
         return {"status": "ok"}
 
-    @router.get("/readyz")
+    @router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": "Not ready"}})
     async def readyz() -> Response:
         """Ask everything the service owns whether it answers."""
         names = list(container.pings)
@@ -36,7 +62,7 @@ def build_router(settings: Settings, container: Container, capabilities: list[st
         document = {"status": "ok" if ready else "failed", "checks": checks}
         return json_response(document, status=200 if ready else 503)
 
-    @router.get("/info")
+    @router.get("/info", response_model=Info)
     async def info() -> Response:
         """Tell what runs here."""
         document = {
@@ -56,7 +82,8 @@ async def _alive(name: str, ping: Ping) -> bool:
     try:
         async with asyncio.timeout(PING_TIMEOUT_S):
             await ping()
-    except Exception:  # noqa: BLE001 - whatever a ping raises, its engine is not ready
-        _log.warning("ping_failed", extra={"check": name}, exc_info=True)
+    except Exception as error:  # noqa: BLE001 - whatever a ping raises, its engine is not ready
+        # Probes ask every few seconds: a trace each time would bury everything else.
+        _log.warning("ping_failed", extra={"check": name, "error": f"{type(error).__name__}: {error}"})
         return False
     return True

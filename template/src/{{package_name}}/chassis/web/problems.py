@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,6 +52,14 @@ _OF_STATUS = {
     415: ("unsupported_media", "The path does not take this type of body."),
 }
 _NO_JSON = "The body is not valid JSON."
+_NO_BODY = "Expected a JSON object as the body."
+_PLAIN = {
+    "extra_forbidden": "No field has this name.",
+    "missing": "The field is required.",
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type", "dataclass_type"), "Expected an object."),
+}
+_EXPECTED = re.compile("^Input should be (a valid )?")
+"""How the validator begins most of its messages, in words of its own."""
 _MAX_ERRORS = 20
 _MAX_POINTER_CHARS = 256
 
@@ -67,10 +76,11 @@ class ValidationProblem(Exception):  # noqa: N818 - it is answered, not handled
 class CallFailed(Exception):  # noqa: N818 - it is answered, not handled
     """A synchronous call ended in a failed envelope."""
 
-    def __init__(self, envelope: Failed) -> None:
-        """Keep the envelope."""
+    def __init__(self, envelope: Failed, pointer: str | None = None) -> None:
+        """Keep the envelope; `pointer` leads to the part of the body that the provider refused."""
         super().__init__(envelope.error.code)
         self.envelope = envelope
+        self.pointer = pointer
 
 
 def problem(
@@ -130,6 +140,7 @@ def install_problems(app: FastAPI) -> None:
             instance=request.url.path,
             retryable=error.retryable,
             retry_after_s=error.retry_after_s,
+            errors=_items("body", failed.pointer, error.code, error.message),
             provenance=failed.envelope.provenance,
         )
 
@@ -150,9 +161,13 @@ def install_problems(app: FastAPI) -> None:
 
 
 def _located(error: ServiceError) -> Sequence[Mapping[str, Any]]:
-    if not isinstance(error, RequestError) or error.pointer is None:
+    if not isinstance(error, RequestError):
         return ()
-    return [{"in": error.location, "pointer": error.pointer, "code": error.code, "message": error.user_message}]
+    return _items(error.location, error.pointer, error.code, error.user_message)
+
+
+def _items(place: str, pointer: str | None, code: str, message: str) -> Sequence[Mapping[str, Any]]:
+    return [] if pointer is None else [{"in": place, "pointer": pointer, "code": code, "message": message}]
 
 
 def validation_problem(error: ValidationError, above: str = "") -> ValidationProblem:
@@ -164,11 +179,14 @@ def validation_problem(error: ValidationError, above: str = "") -> ValidationPro
 def _error(detail: Mapping[str, Any], above: str = "") -> dict[str, str]:
     place, *path = detail["loc"] or ("body",)
     if detail["type"] == "json_invalid":
-        return {"in": "body", "pointer": above, "code": "malformed_json", "message": _NO_JSON}
+        message = "The text is not valid JSON." if above else _NO_JSON
+        return {"in": "body", "pointer": above, "code": "malformed_json", "message": message}
+    if detail["type"] == "missing" and (place, path) == ("body", []):
+        return {"in": "body", "pointer": "", "code": "malformed_json", "message": _NO_BODY}
     code = {"extra_forbidden": "unknown_field"}.get(detail["type"], "invalid_request")
     escaped = (str(part).replace("~", "~0").replace("/", "~1") for part in path)
     pointer = above + "".join(f"/{part}" for part in escaped)
-    message = "No field has this name." if code == "unknown_field" else str(detail["msg"])
+    message = _PLAIN.get(detail["type"]) or _EXPECTED.sub("Expected ", str(detail["msg"]), 1)
     return {"in": str(place), "pointer": pointer[:_MAX_POINTER_CHARS], "code": code, "message": message}
 
 
@@ -180,5 +198,5 @@ def _of_errors(request: Request, errors: Sequence[Mapping[str, Any]]) -> Respons
     more = len(errors) - 1
     if more:
         detail += f" ({more} more)"
-    listed = [] if code == "malformed_json" else errors[:_MAX_ERRORS]
+    listed = errors[:_MAX_ERRORS] if code != "malformed_json" or first["pointer"] else []
     return problem(code, detail, instance=request.url.path, errors=listed)

@@ -19,6 +19,9 @@ from ..contracts.json import to_json
 from ..contracts.providers import did_you_mean
 from .problems import CallFailed
 
+DEFAULT_MAX_BODY_BYTES = 64 * 1024
+"""Longest body of a route that does not state its own limit."""
+
 
 def provided[T](type_: type[T]) -> Callable[[Request], Awaitable[T]]:
     """Return a dependency that yields the running service's instance of a type."""
@@ -46,6 +49,21 @@ def media_type(request: Request, *accepted: str) -> str:
 async def require_json(request: Request) -> None:
     """Refuse a body that does not call itself JSON."""
     media_type(request, "application/json")
+
+
+async def read_body(request: Request, max_bytes: int = DEFAULT_MAX_BODY_BYTES) -> bytes:
+    """Return the body of a request; for routes of which only some bodies may be long.
+
+    Raises:
+        RequestError: `body_too_large`, as soon as more than `max_bytes` have arrived.
+    """
+    content = bytearray()
+    async for piece in request.stream():
+        content += piece
+        if len(content) > max_bytes:
+            message = f"The body is larger than {max_bytes} bytes."
+            raise RequestError(message, code="body_too_large")
+    return bytes(content)
 
 
 async def end_with_caller(request: Request) -> AsyncIterator[None]:
@@ -102,6 +120,9 @@ class ProblemDocument(BaseModel):
     provenance: dict[str, Any] | None = None
 
 
+REF_TEMPLATE = "#/components/schemas/{model}"
+"""Where the OpenAPI document keeps the schemas that models of a route refer to."""
+
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     name: {
         "description": "Problem document",
@@ -118,12 +139,12 @@ def json_response(value: object, status: int = 200, headers: Mapping[str, str] |
     return Response(content, status, dict(headers or {}), media_type="application/json")
 
 
-def finished(envelope: Finished[Any]) -> Response:
+def finished(envelope: Finished[Any], pointer: str | None = None) -> Response:
     """Return a succeeded envelope.
 
     Raises:
-        CallFailed: for a failed one, which is answered as a problem.
+        CallFailed: for a failed one, which is answered as a problem; `pointer` leads to what the provider refused.
     """
     if isinstance(envelope, Failed):
-        raise CallFailed(envelope)
+        raise CallFailed(envelope, pointer)
     return json_response(envelope)

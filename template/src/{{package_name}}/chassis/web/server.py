@@ -5,14 +5,17 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import override
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .settings import HttpSection
 
+_LAST_WORDS_S = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -36,6 +39,13 @@ class _Server(uvicorn.Server):
             _log.info("server_started", extra={"url": url})
 
     @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.server_state.tasks:
+            # They were cancelled; each still says so to its caller and to the log.
+            await asyncio.wait(self.server_state.tasks, timeout=_LAST_WORDS_S)
+
+    @override
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # The base class would raise the signal again after a clean end, and the process would exit with 143.
         if self.should_exit and sig == signal.SIGINT:
@@ -56,7 +66,7 @@ async def serve(app: FastAPI, section: HttpSection, on_stop: Callable[[], None])
     """
     listener = _bind(section.host, section.port)
     config = uvicorn.Config(
-        app,
+        _calmly(app),
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -68,6 +78,17 @@ async def serve(app: FastAPI, section: HttpSection, on_stop: Callable[[], None])
     with listener:
         await _Server(config, on_stop).serve([listener])
     _log.info("server_stopped")
+
+
+def _calmly(app: ASGIApp) -> ASGIApp:
+    """Return the application so that cancelling a request ends it without a word of the server's own."""
+
+    async def calm(scope: Scope, receive: Receive, send: Send) -> None:
+        # The last step of a task: there is nobody above who would have to learn of the cancellation.
+        with suppress(asyncio.CancelledError):
+            await app(scope, receive, send)
+
+    return calm
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -1,5 +1,6 @@
-"""Surroundings: correlation, limits on headers, the caller's deadline, and the last word on every request."""
+"""Surroundings: correlation, limits on headers and time, the caller's deadline, the last word on every request."""
 
+import asyncio
 import logging
 import math
 import re
@@ -9,9 +10,10 @@ from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..contracts.context import Context, entered
+from ..contracts.context import MAX_KEY_CHARS, Context, current, entered
 from ..contracts.errors import RequestError
 from ..contracts.identity import new_id
 from .problems import problem
@@ -20,17 +22,20 @@ MAX_HEADER_BYTES = 16 * 1024
 
 _log = logging.getLogger(__name__)
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_SECONDS = re.compile(r"\d{1,12}(\.\d{0,12})?([eE][+-]?\d{1,3})?")
-_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_PROBES = ("/livez", "/readyz")
+_SECONDS = re.compile(r"(?=.{1,64}\Z)(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_IDEMPOTENCY_KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY_CHARS}}}")
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+QUIET_PATHS = ("/livez", "/readyz", "/metrics")
+"""What is asked all the time: left out of the access log and of traces."""
 
 
 class Surroundings:
     """Pure ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        """Wrap an application."""
+    def __init__(self, app: ASGIApp, body_idle_s: float) -> None:
+        """Wrap an application; a body that pauses longer than `body_idle_s` while it arrives is refused."""
         self._app = app
+        self._body_idle_s = body_idle_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request in a context of its own."""
@@ -38,41 +43,50 @@ class Surroundings:
             await self._app(scope, receive, send)
             return
         sent = _correlation(scope)
-        with entered(Context(sent)):
-            exchange = _Exchange(scope, send, sent)
+        with entered(Context(sent, traceparent=_traceparent(scope))) as context:
+            exchange = _Exchange(scope, receive, send, self._body_idle_s)
             try:
-                context = _context(scope, sent)
+                with entered(_steered(scope, context)):
+                    await self._serve(exchange)
             except RequestError as error:
-                response = problem(error.code, error.user_message, instance=scope["path"])
-                await response(scope, receive, exchange.send)
-            else:
-                with entered(context):
-                    await self._serve(exchange, receive)
-            exchange.log()
+                await exchange.answer(problem(error.code, error.user_message, instance=scope["path"]))
+            finally:
+                exchange.log()
 
-    async def _serve(self, exchange: "_Exchange", receive: Receive) -> None:
+    async def _serve(self, exchange: "_Exchange") -> None:
+        """Have the application answer; what ends without an answer is answered here."""
         try:
-            await self._app(exchange.scope, receive, exchange.send)
+            await self._app(exchange.scope, exchange.receive, exchange.send)
         except ClientDisconnect:
-            return  # nobody is left to be answered, and nothing failed here; the access line says so
+            pass  # nobody is left to be answered, and nothing failed here; the access line says so
+        except asyncio.CancelledError:
+            await exchange.abandon()
+            raise
         except Exception:
             _log.exception("request_crashed", extra={"method": exchange.scope["method"], "route": exchange.route})
             if exchange.status is not None:
                 raise
             text = "The service failed; the correlation id leads to the reason in its log."
-            response = problem("internal_error", text, instance=exchange.scope["path"])
-            await response(exchange.scope, receive, exchange.send)
+            exchange.refusal = problem("internal_error", text, instance=exchange.scope["path"])
+        if exchange.refusal is not None and exchange.status is None:
+            await exchange.answer(exchange.refusal)
 
 
 class _Exchange:
     """One request and what was answered to it."""
 
-    def __init__(self, scope: Scope, send: Send, correlation_id: str) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, body_idle_s: float) -> None:
         self.scope = scope
         self.status: int | None = None
-        self._replaced = False
+        self.refusal: Response | None = None
+        """What is answered in place of the application's words."""
+        self._receive = receive
         self._send = send
-        self._correlation_id = correlation_id
+        self._body_idle_s = body_idle_s
+        self._arriving = True
+        self._left = False
+        self._abandoned = False
+        self._correlation_id = current().correlation_id
         self._begun = time.monotonic()
 
     @property
@@ -80,16 +94,51 @@ class _Exchange:
         """The template of the path, so that paths with ids do not become names of their own."""
         return getattr(self.scope.get("route"), "path", "unmatched")
 
+    async def receive(self) -> Message:
+        """Pass a message on; a body that does not arrive in time looks to the application like a caller who left."""
+        left_s = current().remaining_s()
+        idle = left_s is None or left_s > self._body_idle_s
+        try:
+            async with asyncio.timeout((self._body_idle_s if idle else left_s) if self._arriving else None):
+                message = await self._receive()
+        except TimeoutError:
+            self._arriving = False
+            self.refusal = self._overdue(idle=idle)
+            return {"type": "http.disconnect"}
+        self._left = message["type"] == "http.disconnect"
+        self._arriving = bool(message.get("more_body", False))
+        return message
+
+    def _overdue(self, *, idle: bool) -> Response:
+        # What is left of the body is not waited for, so the connection cannot be used again.
+        path, last = self.scope["path"], {"Connection": "close"}
+        if idle:
+            text = f"Expected the next part of the body within {self._body_idle_s:g} s."
+            return problem("invalid_request", text, instance=path, headers=last)
+        text = "The time allowed for the request ran out while its body arrived."
+        return problem("deadline_exceeded", text, instance=path, headers=last)
+
     async def send(self, message: Message) -> None:
-        """Pass a message on, with the correlation id among its headers; a bare refusal becomes a problem."""
-        if self._replaced:
-            return
+        """Pass a message on; a bare refusal becomes a problem, and nothing is added to a refusal."""
         if _is_bare_refusal(message):
             text = "The body is larger than this path takes."
-            response = problem("body_too_large", text, instance=self.scope["path"])
-            await response(self.scope, _nothing, self.send)
-            self._replaced = True
-            return
+            self.refusal = problem("body_too_large", text, instance=self.scope["path"])
+        if self.refusal is None:
+            await self._pass(message)
+
+    async def answer(self, response: Response) -> None:
+        """Answer in place of the application."""
+        await response(self.scope, _nothing, self._pass)
+
+    async def abandon(self) -> None:
+        """Tell a caller who still waits that the service stops before it can answer."""
+        self._abandoned = True
+        if self.status is None and not self._left:
+            text = "The service stops; the request was not served."
+            response = problem("overloaded", text, instance=self.scope["path"], retryable=True, retry_after_s=1)
+            await self.answer(response)
+
+    async def _pass(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             header = (b"x-request-id", self._correlation_id.encode())
@@ -97,8 +146,8 @@ class _Exchange:
         await self._send(message)
 
     def log(self) -> None:
-        """Write the access line; probes are left out."""
-        if self.scope["path"] in _PROBES:
+        """Write the access line; probes and scrapes are left out."""
+        if self.scope["path"] in QUIET_PATHS:
             return
         fields: dict[str, Any] = {
             "method": self.scope["method"],
@@ -106,7 +155,8 @@ class _Exchange:
             "status": self.status,
             "duration_ms": round((time.monotonic() - self._begun) * 1000, 3),
         }
-        _log.info("request_served" if self.status else "request_abandoned", extra=fields)
+        served = self.status is not None and not self._abandoned
+        _log.info("request_served" if served else "request_abandoned", extra=fields)
 
 
 def _is_bare_refusal(message: Message) -> bool:
@@ -127,7 +177,13 @@ def _correlation(scope: Scope) -> str:
     return given[0] if usable else new_id("req")
 
 
-def _context(scope: Scope, correlation_id: str) -> Context:
+def _traceparent(scope: Scope) -> str | None:
+    """Return the caller's trace, in the form that is passed on; anything else is as good as none."""
+    given = _values(scope, b"traceparent")
+    return given[0] if len(given) == 1 and _TRACEPARENT.fullmatch(given[0]) else None
+
+
+def _steered(scope: Scope, context: Context) -> Context:
     """Read the headers that steer a request.
 
     Raises:
@@ -137,7 +193,7 @@ def _context(scope: Scope, correlation_id: str) -> Context:
     if size > MAX_HEADER_BYTES:
         message = f"The headers have {size} bytes; at most {MAX_HEADER_BYTES} are accepted."
         raise RequestError(message, code="headers_too_large", location="header")
-    context = Context(correlation_id, _idempotency_key(scope))
+    context = context._replace(idempotency_key=_idempotency_key(scope))
     timeout_s = _timeout_s(scope)
     return context if timeout_s is None else context.shortened(timeout_s)
 

@@ -10,7 +10,15 @@ from starlette.datastructures import FormData, UploadFile
 from ...chassis.contracts.envelope import Envelope, Failed, Pending
 from ...chassis.contracts.errors import RequestError
 from ...chassis.web.problems import validation_problem
-from ...chassis.web.routes import PROBLEMS, finished, json_response, media_type, provided
+from ...chassis.web.routes import (
+    PROBLEMS,
+    REF_TEMPLATE,
+    finished,
+    json_response,
+    media_type,
+    provided,
+    read_body,
+)
 from ...chassis.work import Spool
 from ...domain.diarization import AudioFile, Diarization, DiarizationParams
 from ...service.diarization import DiarizationService
@@ -20,7 +28,7 @@ _STRICT = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 _TEXT_FIELDS = ("provider", "params")
 
 
-class ParamsBody(BaseModel):
+class DiarizationParamsBody(BaseModel):
     """Params of one call."""
 
     model_config = _STRICT
@@ -33,14 +41,14 @@ class ParamsBody(BaseModel):
         return DiarizationParams(self.min_speakers, self.max_speakers)
 
 
-class SourceBody(BaseModel):
+class DiarizationSourceBody(BaseModel):
     """A recording that lies elsewhere."""
 
     model_config = _STRICT
 
     audio_url: str
     provider: str | None = None
-    params: ParamsBody = ParamsBody()
+    params: DiarizationParamsBody = DiarizationParamsBody()
 
 
 type Service = Annotated[DiarizationService, Depends(provided(DiarizationService))]
@@ -62,7 +70,7 @@ _BODY: dict[str, Any] = {
                     },
                 }
             },
-            "application/json": {"schema": SourceBody.model_json_schema()},
+            "application/json": {"schema": DiarizationSourceBody.model_json_schema(ref_template=REF_TEMPLATE)},
         },
     }
 }
@@ -109,14 +117,14 @@ def build_router(max_upload_bytes: int) -> APIRouter:
 
 def _accepted(envelope: Pending | Failed) -> Response:
     if isinstance(envelope, Failed):
-        return finished(envelope)
+        return finished(envelope, "/file" if envelope.error.code == "unreadable_audio" else None)
     headers = {"Location": f"/v1/diarizations/{envelope.id}", "Retry-After": "1"}
     return json_response(envelope, status=202, headers=headers)
 
 
 async def _refuse_source(request: Request) -> Response:
     try:
-        SourceBody.model_validate_json(await request.body())
+        DiarizationSourceBody.model_validate_json(await read_body(request))
     except ValidationError as error:
         raise validation_problem(error) from None
     message = "Recordings are accepted as uploads only; send multipart/form-data with a part named 'file'."
@@ -128,6 +136,9 @@ def _parts(form: FormData) -> tuple[UploadFile, str | None, DiarizationParams | 
         if name not in ("file", *_TEXT_FIELDS):
             message = f"No field is named {name[:64]!r}; expected file, provider, params."
             raise RequestError(message, code="unknown_field", pointer=f"/{name[:64]}")
+        if len(form.getlist(name)) > 1:
+            message = f"Expected {name} once."
+            raise RequestError(message, pointer=f"/{name}")
     upload = form.get("file")
     if not isinstance(upload, UploadFile):
         message = "Expected a part named 'file' with a file name."
@@ -137,7 +148,7 @@ def _parts(form: FormData) -> tuple[UploadFile, str | None, DiarizationParams | 
         message = "Expected provider and params as text."
         raise RequestError(message)
     try:
-        checked = None if params is None else ParamsBody.model_validate_json(params).to_params()
+        checked = None if params is None else DiarizationParamsBody.model_validate_json(params).to_params()
     except ValidationError as error:
         raise validation_problem(error, above="/params") from None
     return upload, provider, checked

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from ...chassis.contracts.envelope import Envelope, Succeeded
+from ...chassis.contracts.envelope import Envelope, Failed, Succeeded
 from ...chassis.web.routes import PROBLEMS, end_with_caller, finished, json_response, provided, require_json
 from ...domain.genai import Generation, GenerationParams, GenerationPolicy, GenerationRequest
 from ...service.genai import GenAIService
@@ -16,7 +16,7 @@ _JSON_BYTES_PER_CHAR = 12
 """A character outside the basic plane, escaped: two times `\\uXXXX`."""
 
 
-class ParamsBody(BaseModel):
+class GenerationParamsBody(BaseModel):
     """Params of one call."""
 
     model_config = _STRICT
@@ -26,7 +26,7 @@ class ParamsBody(BaseModel):
     stop: list[Annotated[str, Field(min_length=1)]] | None = Field(default=None, min_length=1, max_length=4)
 
 
-class PolicyBody(BaseModel):
+class GenerationPolicyBody(BaseModel):
     """How the answer is treated."""
 
     model_config = _STRICT
@@ -43,8 +43,8 @@ class GenerationBody(BaseModel):
 
     prompt: str = Field(min_length=1)
     provider: str | None = None
-    params: ParamsBody = ParamsBody()
-    policy: PolicyBody = PolicyBody()
+    params: GenerationParamsBody = GenerationParamsBody()
+    policy: GenerationPolicyBody = GenerationPolicyBody()
 
     def to_request(self) -> GenerationRequest:
         """Return the question in the words of the domain."""
@@ -75,7 +75,8 @@ type Service = Annotated[GenAIService, Depends(provided(GenAIService))]
 
 def build_router(max_prompt_chars: int) -> APIRouter:
     """Return the routes; the longest body follows from the longest prompt."""
-    router = APIRouter(prefix="/v1/generations", tags=["genai"], dependencies=[Depends(require_json), Depends(end_with_caller)])
+    needs = [Depends(require_json), Depends(end_with_caller, scope="function")]
+    router = APIRouter(prefix="/v1/generations", tags=["genai"], dependencies=needs)
     max_body_size = 64 * 1024 + _JSON_BYTES_PER_CHAR * max_prompt_chars
 
     @router.post("", response_model=Succeeded[Generation], responses=PROBLEMS, max_body_size=max_body_size)
@@ -86,7 +87,7 @@ def build_router(max_prompt_chars: int) -> APIRouter:
     @router.post("/batch", response_model=BatchAnswer, responses=PROBLEMS, max_body_size=10 * max_body_size)
     async def generate_batch(body: BatchBody, service: Service) -> Response:
         """Answer up to 100 prompts; each item succeeds or fails by itself."""
-        envelopes = await service.generate_all([item.to_request() for item in body.items])
-        return json_response({"items": envelopes})
+        answered = await service.generate_all([item.to_request() for item in body.items])
+        return finished(answered) if isinstance(answered, Failed) else json_response({"items": answered})
 
     return router

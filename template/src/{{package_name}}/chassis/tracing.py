@@ -1,0 +1,64 @@
+"""Tracing: on when the environment names a place that takes traces, in the variables that OpenTelemetry defines.
+
+Source: OpenTelemetry specification, environment variables of the SDK and of the OTLP exporter.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .identity import SERVICE, service_version
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+    from opentelemetry.trace import TracerProvider
+
+_log = logging.getLogger(__name__)
+
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+
+
+def tracing_wanted(environment: Mapping[str, str]) -> bool:
+    """Tell whether traces have somewhere to go, and nobody has switched them off."""
+    disabled = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    exporter = environment.get("OTEL_TRACES_EXPORTER") or "otlp"
+    return not disabled and exporter == "otlp" and any(environment.get(name) for name in _ENDPOINTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """What makes and sends the spans of this service; it is not the global one of the process."""
+
+    provider: "TracerProvider"
+
+
+@asynccontextmanager
+async def opened(environment: Mapping[str, str]) -> AsyncIterator[Tracing | None]:
+    """Yield tracing, or None when it is off; what is left is sent at the end.
+
+    Without the extra `otel` there is one warning, and no tracing.
+    """
+    provider = _open() if tracing_wanted(environment) else None
+    try:
+        yield None if provider is None else Tracing(provider)
+    finally:
+        if provider is not None:
+            await asyncio.to_thread(provider.shutdown)
+
+
+def _open() -> "SdkTracerProvider | None":
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - an extra
+        from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415 - an extra
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - an extra
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - an extra
+    except ImportError:
+        _log.warning("tracing_unavailable", extra={"hint": "uv sync --extra otel"})
+        return None
+    own = Resource.create({"service.name": SERVICE, "service.version": service_version()})
+    provider = TracerProvider(resource=own.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return provider
