@@ -212,6 +212,14 @@ class BreakerAgainstReference(RuleBasedStateMachine):
         for _ in range(times):
             assert (None if refusal is None else refusal * TICK_S) == self.breaker.peek()
 
+    @precondition(lambda self: self.reference.history.openings)
+    @rule()
+    def recover(self) -> None:
+        """Let the provider be well for as long as it takes to close the breaker."""
+        while self.reference.history.openings:
+            self.pass_time(self.reference.answer() or 0)
+            self.call(["success"])
+
     @invariant()
     def same_state(self) -> None:
         """The state is the same at all times, without anybody asking."""

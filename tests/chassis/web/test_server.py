@@ -43,7 +43,7 @@ async def _served(
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 async def test_the_server_says_where_it_answers(caplog: pytest.LogCaptureFixture, host: str) -> None:
     """Port 0 takes any free one; the URL in the log works as it is."""
-    async with _served(caplog, HttpSection(host=host, port=0), lambda: None) as (client, _):
+    async with _served(caplog, HttpSection(host=host, port=0)) as (client, _):
         response = await client.get("/livez")
 
     assert 200 == response.status_code

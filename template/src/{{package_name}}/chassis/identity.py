@@ -3,6 +3,8 @@
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
+from .contracts.envelope import Origin
+
 PACKAGE = __name__.partition(".")[0]
 """Import name, such as `my_service`."""
 
@@ -23,3 +25,8 @@ def service_version() -> str:
         return version(SERVICE)
     except PackageNotFoundError:
         return "0.0.0"
+
+
+def origin() -> Origin:
+    """Return how this service names itself in provenances."""
+    return Origin(SERVICE, service_version())

@@ -17,11 +17,9 @@ from .config.settings import Settings
 from .container import Container
 from .contracts.call import Operation
 from .contracts.clock import Clock
-from .contracts.envelope import Origin
 from .contracts.providers import Provider, Providers
 from .contracts.work import LongWork
 from .http_client import open_http
-from .identity import SERVICE, service_version
 from .resilience.assembly import Guards, Surroundings
 from .resilience.fallback import Route
 from .resilience.pipeline import guard
@@ -175,8 +173,3 @@ def long_work(container: Container) -> LongWork:
     runner = InProcessRunner()
     container.on_close(runner.aclose)
     return container.provide(LongWork, LongWork(runner, MemoryStore(), "in_process"))
-
-
-def origin() -> Origin:
-    """Return how this service names itself in provenances."""
-    return Origin(SERVICE, service_version())

@@ -12,7 +12,8 @@ from ..chassis.config.settings import Settings
 from ..chassis.container import Container
 from ..chassis.contracts.policy import Level
 from ..chassis.features import Feature
-from ..chassis.providers import Catalogue, install_providers, origin
+from ..chassis.identity import origin
+from ..chassis.providers import Catalogue, install_providers
 from ..chassis.work import Poller, Spool, long_work
 from ..domain.diarization import OPERATIONS, DiarizationParams, Diarizer
 from ..service.diarization import DiarizationService, WorkTools

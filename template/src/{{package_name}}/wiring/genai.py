@@ -12,7 +12,8 @@ from ..chassis.config.settings import Settings
 from ..chassis.container import Container
 from ..chassis.contracts.policy import Level
 from ..chassis.features import Feature
-from ..chassis.providers import Catalogue, install_providers, origin
+from ..chassis.identity import origin
+from ..chassis.providers import Catalogue, install_providers
 from ..domain.genai import OPERATIONS, PROFILES, TextGenerator
 from ..service.genai import GenAIService
 from ..transport.cli.genai import register
