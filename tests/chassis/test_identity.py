@@ -21,3 +21,8 @@ def test_the_version_is_the_installed_one(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(identity, "version", lambda name: f"1.2.3 of {name}")
     uncached = getattr(identity.service_version, "__wrapped__", identity.service_version)
     assert "1.2.3 of object-service" == uncached()
+
+
+def test_the_service_names_itself() -> None:
+    """Name and version in every provenance."""
+    assert ("object-service", "0.0.0") == (identity.origin().service, identity.origin().service_version)

@@ -27,7 +27,6 @@ from object_service.chassis.providers import (
     Resources,
     install_providers,
     long_work,
-    origin,
 )
 from object_service.chassis.work import InProcessRunner, MemoryStore
 
@@ -137,11 +136,6 @@ def test_a_capability_may_provide_long_work() -> None:
     durable = container.provide(LongWork, LongWork(InProcessRunner(), MemoryStore(), "durable"))
 
     assert durable is long_work(container)
-
-
-def test_the_service_names_itself() -> None:
-    """Name and version in every provenance."""
-    assert ("object-service", "0.0.0") == (origin().service, origin().service_version)
 
 
 @pytest.mark.parametrize("fields", [{"api_key": ""}, {"api_key": "k", "base_url": "ftp://x"}], ids=["key", "url"])

@@ -119,7 +119,7 @@ def test_a_strict_check_names_unknown_variables_as_json() -> None:
     assert 78 == result.exit_code
     assert {
         "status": "failed",
-        "error": {"code": "unknown_setting", "message": "2 variables are no settings", "retryable": False},
+        "error": {"code": "unknown_setting", "message": "Some variables are no settings.", "retryable": False},
         "unknown": [
             {"variable": f"{PREFIX}WEATHER__PROVDER", "did_you_mean": f"{PREFIX}WEATHER__PROVIDER"},
             {"variable": f"{PREFIX}XYZ"},

@@ -93,9 +93,7 @@ def _remember(context: typer.Context, value: bool) -> bool:  # noqa: FBT001 - th
     return session.as_json
 
 
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print the result, or why there is none, as JSON.", callback=_remember)
-]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.", callback=_remember)]
 
 
 def echo_json(value: object) -> None:

@@ -77,9 +77,7 @@ def register(app: typer.Typer, session: Session) -> None:
         """Check the settings without starting anything; exit with 78 if they cannot be used."""
         settings = session.settings()
         if strict and settings.unknown:
-            count = len(settings.unknown)
-            message = f"{count} variable{' is no setting' if count == 1 else 's are no settings'}"
-            failure = Failure("unknown_setting", message, retryable=False)
+            failure = Failure("unknown_setting", "Some variables are no settings.", retryable=False)
             session.refuse(failure, EXIT_CONFIGURATION, unknown=settings.unknown)
         if as_json:
             echo_json({"status": "ok", "environment": settings.environment})

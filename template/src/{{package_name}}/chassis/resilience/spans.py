@@ -59,7 +59,10 @@ class AttemptSpan:
         attempts[0] += 1
         attributes = {**_attributes(call), "attempt": attempts[0]}
         span = self._tracer.start_span("adapter.attempt", kind=trace.SpanKind.CLIENT, attributes=attributes)
-        token = CURRENT.set(current()._replace(traceparent=_traceparent(span)))
+        context = current()
+        carrier: dict[str, str] = {}
+        _PROPAGATOR.inject(carrier, trace.set_span_in_context(span))
+        token = CURRENT.set(context._replace(traceparent=carrier.get("traceparent", context.traceparent)))
         try:
             with _inside(span):
                 return await proceed(call)
@@ -103,9 +106,3 @@ def _inside(span: trace.Span) -> Iterator[None]:
                 span.set_status(trace.StatusCode.ERROR)
             raise
         span.set_attribute("outcome", SUCCEEDED)
-
-
-def _traceparent(span: trace.Span) -> str:
-    carrier: dict[str, str] = {}
-    _PROPAGATOR.inject(carrier, trace.set_span_in_context(span))
-    return carrier["traceparent"]
