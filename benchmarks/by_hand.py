@@ -77,7 +77,7 @@ class ByHand:
             if deadline <= now:
                 raise AdapterDeadlineError("the deadline passed", **_WHERE)
         token = CURRENT.set(context)
-        paid: list[int] = []
+        paid: tuple[int, ...] = ()
         try:
             while True:
                 if self.reopens_at is not None:
@@ -121,7 +121,7 @@ class ByHand:
                         self._release()
                     else:
                         self.in_use -= 1
-                await self._pause(error, paid, context)
+                paid = await self._pause(error, paid, context)
         finally:
             CURRENT.reset(token)
 
@@ -147,8 +147,8 @@ class ByHand:
             raise error
         return error
 
-    async def _pause(self, error: AdapterError, paid: list[int], context: Context) -> None:
-        """Pay for another attempt and wait before it, or raise the error."""
+    async def _pause(self, error: AdapterError, paid: tuple[int, ...], context: Context) -> tuple[int, ...]:
+        """Pay for another attempt and wait before it, or raise the error; return what was paid so far."""
         unclear = error.request_state is RequestState.UNKNOWN and context.idempotency_key is None
         final = not error.retryable or isinstance(error, _LOCAL) or unclear or len(paid) + 1 >= _ATTEMPTS
         pause_s = error.retry_after_s
@@ -161,16 +161,16 @@ class ByHand:
         if final or cost > self.tokens or (remaining_s is not None and pause_s >= remaining_s):
             raise error
         self.tokens -= cost
-        paid.append(cost)
         await asyncio.sleep(pause_s)
+        return (*paid, cost)
 
-    def _refuse(self, error: AdapterError, paid: list[int]) -> NoReturn:
+    def _refuse(self, error: AdapterError, paid: tuple[int, ...]) -> NoReturn:
         """Raise a refusal; the retry that it hits was no load on the provider."""
         if paid:
             self.tokens += paid[-1]
         raise error
 
-    def _look(self, paid: list[int]) -> None:
+    def _look(self, paid: tuple[int, ...]) -> None:
         now = monotonic()
         wait_s = cast("float", self.reopens_at) - now
         if wait_s <= 0 and self.probe is not None:
@@ -178,7 +178,7 @@ class ByHand:
         if wait_s > 0:
             self._refuse(AdapterCircuitOpenError("the circuit is open", retry_after_s=wait_s, **_WHERE), paid)
 
-    def _take_probe(self, paid: list[int]) -> object:
+    def _take_probe(self, paid: tuple[int, ...]) -> object:
         self._look(paid)
         self.probe = (monotonic() + _LEASE_S,)
         return self.probe
@@ -203,7 +203,7 @@ class ByHand:
         self.slice = self.slices[index] = [0, 0]
         self.slice_ends_at = (index + 1) * _SLICE_S
 
-    async def _wait(self, deadline: float, paid: list[int]) -> None:
+    async def _wait(self, deadline: float, paid: tuple[int, ...]) -> None:
         if len(self.waiters) >= self.queue:
             self._refuse(AdapterOverloadedError("the bulkhead and its queue are full", **_WHERE), paid)
         waiter = asyncio.get_running_loop().create_future()

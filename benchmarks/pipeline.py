@@ -12,7 +12,7 @@ import json
 import math
 import sys
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import process_time
@@ -134,11 +134,25 @@ def main() -> None:
     parser.add_argument("--concurrent", type=int, nargs="*", default=[1000, 10_000], help="calls at a time")
     arguments = parser.parse_args()
     figures = asyncio.run(_measure(arguments.rounds, arguments.calls, arguments.concurrent))
-    for name, figure in figures.items():
-        bar = f"   bar {_BARS[name]}" if name in _BARS else ""
-        print(f"{name:<40} {figure:>10.3f}{bar}")
+    for line in _table(figures, [1, *arguments.concurrent]):
+        print(line)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def _table(figures: Figures, concurrent: list[int]) -> Iterator[str]:
+    """Yield a line for each contender, then the ratios."""
+    kinds = [("us", "µs of CPU"), ("bytes", "bytes")]
+    columns = [(f"{kind}_at_{count}", f"{unit} at {count}") for kind, unit in kinds for count in concurrent]
+    columns = [(key, title) for key, title in columns if f"bare_{key}" in figures]
+    yield " " * 24 + "".join(f"{title:>20}" for _, title in columns)
+    for name in [key.removesuffix("_us_at_1") for key in figures if key.endswith("_us_at_1")]:
+        yield f"{name:<24}" + "".join(f"{figures[f'{name}_{key}']:>20.2f}" for key, _ in columns)
+    for name, figure in figures.items():
+        if "_over_" in name:
+            bar = f"   bar {_BARS[name]}" if name in _BARS else ""
+            yield f"{name:<44}{figure:>8.3f}{bar}"
+    yield "left behind: no task, no timer, no place, no token"
 
 
 async def _measure(rounds: int, calls: int, concurrent: list[int]) -> Figures:

@@ -1,6 +1,7 @@
 """A real Redis server on loopback, which tests start, kill and start again; servers that are broken; replicas."""
 
 import asyncio
+import re
 import shutil
 import signal
 import socket
@@ -19,6 +20,8 @@ from object_service.chassis.resilience.shared import SharedState
 START_TIMEOUT_S = 20
 TIMEOUT_S = 0.2
 """How long replicas wait for an answer."""
+
+_COMMAND = re.compile(rb"\*\d+\r\n\$")
 
 
 class RedisServer:
@@ -78,16 +81,24 @@ class RedisServer:
 
 
 @asynccontextmanager
-async def broken_server(answer: bytes) -> AsyncIterator[tuple[str, list[float]]]:
-    """Yield the URL of what gives one answer to everything, or none, and when connections to it were opened."""
+async def broken_server(
+    answer: bytes, *, greeting: bytes = b"+OK\r\n", pause_s: float = 0
+) -> AsyncIterator[tuple[str, list[float]]]:
+    """Yield the URL of what answers every command alike, or not at all, and when connections to it were opened.
+
+    What comes first over a connection is answered with the greeting.
+    """
     opened: list[float] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         opened.append(time.monotonic())
         with suppress(OSError, asyncio.CancelledError):  # a loop that ends cancels it
-            while await reader.read(65536):
-                writer.write(answer)
+            now = greeting
+            while commands := len(_COMMAND.findall(await reader.read(65536))):
+                await asyncio.sleep(pause_s)
+                writer.write(now * commands)
                 await writer.drain()
+                now = answer
         writer.close()
 
     listener = await asyncio.start_server(serve, "127.0.0.1", 0)

@@ -53,6 +53,27 @@ def send_large(service: Service, size: int) -> dict[str, Any]:
     return service.finished(answer.document["id"])
 
 
+def test_a_long_json_body_is_not_held(workshop: Workshop, tmp_path: Path) -> None:
+    """JSON on the route of uploads is refused at a limit of its own: memory stays flat, and others are served."""
+    with running(workshop.install(DEFAULT), tmp_path) as service:
+        before = service.memory_mb("VmHWM")
+        head = "POST /v1/diarizations HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+        with socket.create_connection((service.host, service.port), timeout=30) as connection:
+            connection.sendall(f"{head}Content-Length: {LARGE_BYTES}\r\n\r\n".encode())
+            taken = 0
+            while taken < LARGE_BYTES // MB and not select.select([connection], [], [], 0)[0]:
+                try:
+                    connection.sendall(b'"' * MB)
+                except OSError:
+                    break
+                taken += 1
+            received = answered(connection)
+        assert taken <= MAX_TAKEN_MB
+        assert b"HTTP/1.1 413" in received
+        assert 200 == service.call("GET", "/livez").status
+        assert service.memory_mb("VmHWM") - before <= MAX_GROWTH_MB
+
+
 @pytest.mark.parametrize("announced", [True, False], ids=["length", "chunked"])
 def test_upload_over_the_limit_is_refused_while_it_arrives(
     workshop: Workshop,
@@ -125,10 +146,51 @@ def test_sigterm_loses_no_accepted_request(workshop: Workshop, tmp_path: Path) -
             assert [] == [line for line in service.log() if line["level"] == "error"]
 
 
-def begin(service: Service, form: bytes) -> socket.socket:
+def test_the_end_of_the_patience_is_told(workshop: Workshop, tmp_path: Path) -> None:
+    """An upload that stalls past the shutdown gets a problem, and the log a line; nothing looks like a failure."""
+    environment = {"MY_SERVICE_HTTP__SHUTDOWN_S": "1", "TMPDIR": str(tmp_path)}
+    with running(workshop.install(DEFAULT), tmp_path, environment) as service:
+        connection = begin(service, multipart(spoken(4)))
+        wait_for(lambda: len(list(tmp_path.iterdir())) > 1)
+        service.process.send_signal(signal.SIGTERM)
+        received = connection.recv(65536)
+        connection.close()
+        assert 0 == service.process.wait(60)
+        assert received.startswith(b"HTTP/1.1 503")
+        assert b'"code":"overloaded"' in received
+        events = [line["event"] for line in service.log()]
+        assert (1, "server_stopped") == (events.count("request_abandoned"), events[-1])
+        assert [] == [line for line in service.log() if "exception" in line]
+
+
+@pytest.mark.parametrize(
+    ("header", "environment", "expected"),
+    [
+        ("X-Request-Timeout: 1\r\n", {}, b"HTTP/1.1 504"),
+        ("", {"MY_SERVICE_HTTP__BODY_IDLE_S": "1"}, b"HTTP/1.1 422"),
+    ],
+    ids=["deadline", "idle"],
+)
+def test_a_stalled_upload_is_answered_in_time(
+    workshop: Workshop, tmp_path: Path, header: str, environment: dict[str, str], expected: bytes
+) -> None:
+    """Whether the caller set a deadline or not, an upload that does not arrive ends, and leaves nothing behind."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    with running(workshop.install(DEFAULT), tmp_path, {"TMPDIR": str(folder), **environment}) as service:
+        begun = time.monotonic()
+        with begin(service, multipart(spoken(4)), header) as connection:
+            assert connection.recv(65536).startswith(expected)
+            assert 0.5 < time.monotonic() - begun < 5
+            assert b"" == answered(connection), "the connection is closed"
+        assert [] == [path for path in folder.rglob("*") if path.is_file()]
+        assert [] == [line for line in service.log() if line["level"] == "error"]
+
+
+def begin(service: Service, form: bytes, header: str = "") -> socket.socket:
     """Send the head and one half of a form."""
     connection = socket.create_connection((service.host, service.port), timeout=30)
-    head = f"POST /v1/diarizations HTTP/1.1\r\nHost: a\r\nContent-Length: {len(form)}\r\n"
+    head = f"POST /v1/diarizations HTTP/1.1\r\nHost: a\r\n{header}Content-Length: {len(form)}\r\n"
     connection.sendall(f"{head}Content-Type: {MULTIPART['Content-Type']}\r\n\r\n".encode() + form[: len(form) // 2])
     return connection
 

@@ -82,6 +82,7 @@ def test_unreadable_recording_is_refused(service: Service, case: str) -> None:
     answer = service.upload(RECORDINGS[case])
     assert (422, "unreadable_audio") == (answer.status, answer.code)
     assert "/file" == answer.document["errors"][0]["pointer"]
+    assert ("energy", 1) == (answer.document["provenance"]["provider"], answer.document["provenance"]["attempts"])
     assert str(service.folder) not in answer.body.decode()
 
 
@@ -99,6 +100,8 @@ FORMS = {
     "no file": (form(('name="provider"', b"energy")), MULTIPART, {422}),
     "text as file": (form(('name="file"', b"x")), MULTIPART, {422}),
     "two files": (form(FILE, FILE), MULTIPART, {400, 422}),
+    "two providers": (form(FILE, *[('name="provider"', b"energy")] * 2), MULTIPART, {422}),
+    "long provider": (form(FILE, ('name="provider"', b"e" * 900_000)), MULTIPART, {422}),
     "many fields": (form(*[('name="provider"', b"energy")] * 50, FILE), MULTIPART, {400, 422}),
     "unknown field": (form(FILE, ('name="secret"', PLANTED.encode())), MULTIPART, {422}),
     "params not JSON": (form(FILE, ('name="params"', b"{")), MULTIPART, {400, 422}),
@@ -122,6 +125,7 @@ def test_bad_form_is_refused(service: Service, case: str) -> None:
     answer = service.call("POST", "/v1/diarizations", body, headers)
     assert answer.status in statuses, answer.body
     assert answer.code in CODES
+    assert len(answer.body) < 2_000
 
 
 @pytest.mark.parametrize("name", ["../../planted.wav", "/etc/planted.wav", "a\\b.wav", "x" * 500], ids=ascii)

@@ -28,6 +28,8 @@ def service(workshop: Workshop, outside: Vendor, tmp_path_factory: pytest.TempPa
         "MY_SERVICE_GENAI__PROVIDER": "first",
         "MY_SERVICE_GENAI__PARAMS__MAX_OUTPUT_TOKENS": "100",
         "MY_SERVICE_PROVIDERS__SLOW__RESILIENCE__TIMEOUTS__TOTAL_S": "0.3",
+        "MY_SERVICE_PROVIDERS__LIMITED__RESILIENCE__RETRY__MAX_RETRY_AFTER_S": "5",
+        "MY_SERVICE_PROVIDERS__FAILING__RESILIENCE__BREAKER__TYPE": "none",
     }
     for name, key in KEYS.items():
         environment |= instance(name, outside.url, f"model-{name}", key)
@@ -74,6 +76,8 @@ PROBLEMS = {
     "unknown": (502, "provider_error", False),
     "refused": (422, "invalid_request", False),
     "limited": (503, "provider_rate_limited", True),
+    "unpaid": (503, "provider_quota_exhausted", False),
+    "overdrawn": (503, "provider_quota_exhausted", False),
     "unavailable": (503, "provider_unavailable", True),
     "failing": (502, "provider_error", True),
     "garbled": (502, "provider_error", False),
@@ -82,13 +86,18 @@ PROBLEMS = {
 }
 
 
+RETRIED = {"unavailable", "failing", "nowhere"}
+"""Tried three times; `limited` asks for more patience than the settings allow."""
+
+
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_failure_of_a_provider_is_a_problem(service: Service, name: str) -> None:
     """Each way to fail has its status and code, with the provenance of the call and without the vendor's words."""
     answer = service.post("/v1/generations", {"prompt": "hello", "provider": name})
     status, code, retryable = PROBLEMS[name]
     assert (status, code, retryable) == (answer.status, answer.code, answer.document["retryable"])
-    assert (name, 1) == (answer.document["provenance"]["provider"], answer.document["provenance"]["attempts"])
+    attempts = 3 if name in RETRIED else 1
+    assert (name, attempts) == (answer.document["provenance"]["provider"], answer.document["provenance"]["attempts"])
     assert ("7" if name == "limited" else None) == answer.headers.get("retry-after")
     assert VENDOR_TEXT.encode() not in answer.body
 

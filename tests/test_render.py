@@ -117,6 +117,15 @@ def test_configurations_parse(project: Path) -> None:
             compile(text, name, "exec")
 
 
+def test_container_reads_the_same_files_as_the_command(project: Path) -> None:
+    """Settings of `.env` and `.env.local` reach a container in this order; the compose file wires in none."""
+    (service,) = yaml.safe_load((project / "compose.yaml").read_text(encoding="utf-8"))["services"].values()
+    assert [(".env", False), (".env.local", False)] == [
+        (file["path"], file["required"]) for file in service["env_file"]
+    ]
+    assert "environment" not in service
+
+
 def test_answers_survive(project: Path, answers: Answers) -> None:
     """The description, the author and the license stand in the metadata exactly as they were given."""
     metadata = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]

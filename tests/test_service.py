@@ -1,5 +1,6 @@
 """The default service as a process: every route, header, status and document of the contract that is built."""
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from rendering import DEFAULT, Workshop
-from serving import JSON, MULTIPART, Answer, Service, multipart, running, spoken
+from serving import JSON, MULTIPART, Answer, Service, command, multipart, running, spoken
 
 pytestmark = pytest.mark.gate
 
@@ -142,7 +143,8 @@ def test_batch_has_1_to_100_items(service: Service, items: list[object]) -> None
 REFUSED: dict[str, tuple[str, str, bytes | None, dict[str, str], int, str]] = {
     "malformed": ("POST", "/v1/generations", b'{"prompt": ', JSON, 400, "malformed_json"),
     "not UTF-8": ("POST", "/v1/generations", b'{"prompt": "\xff"}', JSON, 400, "malformed_json"),
-    "no body": ("POST", "/v1/generations", b"", JSON, 422, "invalid_request"),
+    "no body": ("POST", "/v1/generations", b"", JSON, 400, "malformed_json"),
+    "long JSON on the route of uploads": ("POST", "/v1/diarizations", b'"' * 70_000, JSON, 413, "body_too_large"),
     "form instead of JSON": ("POST", "/v1/generations", multipart(b"x"), MULTIPART, 415, "unsupported_media"),
     "no type": ("POST", "/v1/generations", b'{"prompt": "a"}', {}, 415, "unsupported_media"),
     "text to diarize": ("POST", "/v1/diarizations", b"x", {"Content-Type": "text/plain"}, 415, "unsupported_media"),
@@ -212,9 +214,37 @@ def test_operators_are_answered(service: Service) -> None:
     assert fixed == {name: value for name, value in info.items() if "version" not in name}
 
 
+def test_document_describes_what_is_answered(workshop: Workshop, tmp_path: Path) -> None:
+    """Every reference of the OpenAPI document leads somewhere, names can be read, and no answer is ever null."""
+    done = command(workshop.install(DEFAULT), tmp_path, "openapi", "--json")
+    document = json.loads(done.stdout)
+    schemas = document["components"]["schemas"]
+    references = set(re.findall(r'"\$ref": ?"([^"]+)"', json.dumps(document)))
+    assert {f"#/components/schemas/{name}" for name in schemas} >= references
+    assert [] == [name for name in schemas if not re.fullmatch(r"[A-Z][A-Za-z]+", name)]
+    answered = (
+        "GenerationSucceeded",
+        "Pending",
+        "Running",
+        "DiarizationSucceeded",
+        "Failed",
+        "Provenance",
+        "Generation",
+    )
+    assert not [name for name in answered if '"null"' in json.dumps(schemas[name])]
+    assert {"schema_version", "id", "status", "warnings", "provenance"} == set(schemas["Running"]["required"])
+    discriminator = schemas["DiarizationEnvelope"]["discriminator"]
+    assert ("status", {"pending", "running", "succeeded", "failed"}) == (
+        discriminator["propertyName"],
+        set(discriminator["mapping"]),
+    )
+    body = document["paths"]["/v1/diarizations"]["post"]["requestBody"]["content"]
+    assert {"multipart/form-data", "application/json"} == set(body)
+
+
 def test_parts_of_later_releases_are_absent(service: Service) -> None:
-    """What is not built yet is not there: no stream, no metrics, no collections, no pages with scripts."""
-    absent = ["/metrics", "/v1/recordings", "/v1/jobs", "/v1/audit", "/docs", "/redoc", "/openapi.json"]
+    """What is not built yet is not there: no stream, no collections, no pages with scripts."""
+    absent = ["/v1/recordings", "/v1/jobs", "/v1/audit", "/docs", "/redoc", "/openapi.json"]
     assert {404} == {service.call("GET", path).status for path in absent}
     assert 404 == service.post("/v1/generations/stream", {"prompt": "a"}).status
 

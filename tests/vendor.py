@@ -15,6 +15,8 @@ FAILURES: dict[str, tuple[int, dict[str, str]]] = {
     "unknown": (404, {}),
     "refused": (400, {}),
     "limited": (429, {"Retry-After": "7"}),
+    "unpaid": (402, {}),
+    "overdrawn": (429, {}),
     "unavailable": (503, {}),
     "failing": (500, {}),
 }
@@ -44,7 +46,8 @@ def vendor() -> Iterator[Vendor]:
             status, headers = FAILURES.get(model, (200, {}))
             if model == "slow":
                 time.sleep(SLOW_S)
-            answer = json.dumps(completion(body) if status == 200 else {"error": {"message": VENDOR_TEXT}})
+            fault = {"message": VENDOR_TEXT, "code": "insufficient_quota" if model == "overdrawn" else "other"}
+            answer = json.dumps(completion(body) if status == 200 else {"error": fault})
             content = VENDOR_TEXT.encode() if model == "garbled" else answer.encode()
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(content))}.items():

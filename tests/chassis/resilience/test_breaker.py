@@ -113,6 +113,14 @@ def test_the_window_forgets(begin_s: float, age_s: float, state: BreakerState) -
     assert [state] == provider.after(age_s).calls("-")
 
 
+@pytest.mark.parametrize("at_s", [0.0, 4.25, 4.3, 8.1], ids=["start", "within", "rounded-edge", "later-edge"])
+def test_calls_of_one_moment_count_together(at_s: float) -> None:
+    """At the edge of a slice too, where a quotient of floats lies on either side of it."""
+    provider = Provider(replace(BY_RATIO, window_s=1.0)).after(at_s)
+
+    assert only_last_opens(provider.calls("-" * 20))
+
+
 def test_the_window_forgets_successes_too() -> None:
     """Old successes do not excuse failures of today."""
     provider = Provider(BY_RATIO)

@@ -52,15 +52,18 @@ async def test_the_rate_is_that_of_the_limiter_in_one_process(server: RedisServe
 
 
 async def test_a_burst_is_full_again_when_its_time_has_passed(server: RedisServer) -> None:
-    """A place comes back after one interval, on the clock of Redis."""
+    """A place comes back after one interval, on the clock of Redis; a longer pause does not add to the burst."""
     async with replica(server.url) as state:
         assert (True, 0) == await reserve(state, rate=5, burst=1)
         refused, again_s = await reserve(state, rate=5, burst=1)
         assert not refused
 
         await asyncio.sleep(again_s + 0.002)
-
         assert (True, 0) == await reserve(state, rate=5, burst=1)
+
+        await asyncio.sleep(0.5)
+        assert (True, 0) == await reserve(state, rate=5, burst=1)
+        assert (False, pytest.approx(0.2, abs=0.05)) == await reserve(state, rate=5, burst=1)
 
 
 async def test_many_questions_share_one_connection(server: RedisServer) -> None:

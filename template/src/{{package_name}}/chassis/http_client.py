@@ -87,7 +87,7 @@ def open_http(config: "HttpProviderConfig") -> "httpx2.AsyncClient":
     )
 
 
-async def post_json(  # noqa: PLR0913 - the parts of one request, each named by its caller
+async def post_json(
     client: "httpx2.AsyncClient",
     path: str,
     body: Mapping[str, Any],

@@ -123,10 +123,9 @@ class Reach:
             _log.warning("redis_unavailable", extra={"reason": type(error).__name__})
 
     def found(self) -> None:
-        """Note that everything was answered as it should be."""
-        if self.away:
-            self.away = False
-            _log.info("redis_available")
+        """Note that whoever tried again was answered as it should be."""
+        self.away = False
+        _log.info("redis_available")
 
 
 class RedisLine:

@@ -5,6 +5,7 @@ Source: OpenTelemetry specification, environment variables of the SDK and of the
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from .identity import SERVICE, service_version
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
     from opentelemetry.trace import TracerProvider
+
+FLUSH_S = 2.0
+"""How long the end of a service waits for its last spans to be sent."""
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +41,7 @@ class Tracing:
 
 @asynccontextmanager
 async def opened(environment: Mapping[str, str]) -> AsyncIterator[Tracing | None]:
-    """Yield tracing, or None when it is off; what is left is sent at the end.
+    """Yield tracing, or None when it is off; what is left is sent at the end, in `FLUSH_S` at most.
 
     Without the extra `otel` there is one warning, and no tracing.
     """
@@ -46,7 +50,10 @@ async def opened(environment: Mapping[str, str]) -> AsyncIterator[Tracing | None
         yield None if provider is None else Tracing(provider)
     finally:
         if provider is not None:
-            await asyncio.to_thread(provider.shutdown)
+            # It waits for as long as it tries to send; a service that stops does not.
+            closing = threading.Thread(target=provider.shutdown, daemon=True)
+            closing.start()
+            await asyncio.to_thread(closing.join, FLUSH_S)
 
 
 def _open() -> "SdkTracerProvider | None":

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from .identity import new_id
 
-
 MAX_KEY_CHARS = 255
 """Longest idempotency key."""
 
@@ -40,8 +39,9 @@ class Context(NamedTuple):
         """Return the context with a deadline at `limit`, unless it has a nearer one."""
         if self.deadline is not None and self.deadline <= limit:
             return self
-        # A third of the time of `_replace`; the deadline is the last field.
-        return tuple.__new__(Context, (*self[:-1], limit))
+        correlation_id, idempotency_key, traceparent, _ = self
+        # A third of the time of `_replace`: this is on the way of every call.
+        return tuple.__new__(Context, (correlation_id, idempotency_key, traceparent, limit))
 
     def part(self, index: int) -> "Context":
         """Return the context of one of several calls made for this one: each has an idempotency key of its own.

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from .errors import RequestError
 
-
 MAX_SHOWN_CHARS = 64
 """Longest part of a name that a message repeats."""
 

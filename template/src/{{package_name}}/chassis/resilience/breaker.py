@@ -152,7 +152,7 @@ class Breaker:
             index = int(now / self._width_s)
             self._bucket_ends_at = (index + 1) * self._width_s
             self._buckets = {old: kept for old, kept in self._buckets.items() if old > index - _BUCKETS}
-            self._bucket = self._buckets[index] = [0, 0]
+            self._bucket = self._buckets.setdefault(index, [0, 0])  # there already if the quotient was rounded down
         return self._bucket
 
     def _open(self, open_s: float) -> None:

@@ -41,7 +41,10 @@ class Bulkhead:
         return len(self._waiters) >= self._max_queue
 
     async def wait(self) -> None:
-        """Wait in the queue until a place is handed over; await it at once when there is no free place and the queue is not full."""
+        """Wait in the queue until a place is handed over.
+
+        To be awaited in the moment in which `try_acquire` found no place and the queue was not `full`.
+        """
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:

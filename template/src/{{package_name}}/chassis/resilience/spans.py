@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from opentelemetry import trace
+from opentelemetry.context import Context as OuterContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from ..contracts.context import CURRENT, current
@@ -57,7 +58,7 @@ class AttemptSpan:
         """Pass the attempt on inside its span."""
         attempts = _ATTEMPTS.get() or [0]
         attempts[0] += 1
-        attributes = {**_attributes(call), "attempt": attempts[0]}
+        attributes: dict[str, str | int] = {**_attributes(call), "attempt": attempts[0]}
         span = self._tracer.start_span("adapter.attempt", kind=trace.SpanKind.CLIENT, attributes=attributes)
         context = current()
         carrier: dict[str, str] = {}
@@ -80,7 +81,7 @@ class Spans:
         self.attempt = AttemptSpan(tracer)
 
 
-def _outside() -> trace.Context | None:
+def _outside() -> OuterContext | None:
     """Return the parent where there is no current span: what the caller sent along."""
     if trace.get_current_span().get_span_context().is_valid:
         return None

@@ -97,12 +97,12 @@ class ProviderMetrics:
         yield from self._guards()
 
     def _calls(self) -> "Iterator[Metric]":
-        from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily  # noqa: PLC0415 - see `metrics`
+        from prometheus_client import core  # noqa: PLC0415 - not at the start, see `chassis.metrics`
 
-        calls = CounterMetricFamily(
+        calls = core.CounterMetricFamily(
             "adapter_calls", "Calls to a provider by how they ended.", labels=["provider", "operation", "outcome"]
         )
-        took = HistogramMetricFamily(
+        took = core.HistogramMetricFamily(
             "adapter_call_seconds", "Duration of calls, all their attempts included.", labels=["provider", "operation"]
         )
         for guards in self._all:
@@ -114,12 +114,12 @@ class ProviderMetrics:
         yield from (calls, took)
 
     def _attempts(self) -> "Iterator[Metric]":
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415 - as above
+        from prometheus_client import core  # noqa: PLC0415 - as above
 
         labels = ["provider", "operation"]
-        attempts = CounterMetricFamily("adapter_attempts", "Times that a provider was really asked.", labels=labels)
-        retries = CounterMetricFamily("adapter_retries", "Attempts that repeated a failed one.", labels=labels)
-        state = GaugeMetricFamily(
+        attempts = core.CounterMetricFamily("adapter_attempts", "Times that a provider was really asked.", labels=labels)
+        retries = core.CounterMetricFamily("adapter_retries", "Attempts that repeated a failed one.", labels=labels)
+        state = core.GaugeMetricFamily(
             "adapter_breaker_state", "State of the circuit breaker: 0 closed, 1 half-open, 2 open.", labels=labels
         )
         for guards in self._all:
@@ -131,15 +131,15 @@ class ProviderMetrics:
         yield from (attempts, retries, state)
 
     def _guards(self) -> "Iterator[Metric]":
-        from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily  # noqa: PLC0415 - as above
+        from prometheus_client import core  # noqa: PLC0415 - as above
 
         labels = ["provider"]
-        in_use = GaugeMetricFamily("adapter_bulkhead_in_use", "Attempts that hold a place.", labels=labels)
-        queued = GaugeMetricFamily("adapter_bulkhead_queued", "Attempts that wait for a place.", labels=labels)
-        waited = HistogramMetricFamily(
+        in_use = core.GaugeMetricFamily("adapter_bulkhead_in_use", "Attempts that hold a place.", labels=labels)
+        queued = core.GaugeMetricFamily("adapter_bulkhead_queued", "Attempts that wait for a place.", labels=labels)
+        waited = core.HistogramMetricFamily(
             "adapter_rate_limit_wait_seconds", "How long attempts waited for their turn.", labels=labels
         )
-        tokens = GaugeMetricFamily("adapter_retry_budget_tokens", "What is left to pay retries with.", labels=labels)
+        tokens = core.GaugeMetricFamily("adapter_retry_budget_tokens", "What is left to pay retries with.", labels=labels)
         for guards in self._all:
             if guards.bulkhead is not None:
                 in_use.add_metric([guards.provider], guards.bulkhead.in_use)

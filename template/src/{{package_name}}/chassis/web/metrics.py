@@ -39,22 +39,18 @@ class HttpMetrics:
 
     def collect(self) -> "Iterator[Metric]":
         """Yield what was counted so far."""
-        from prometheus_client.core import (  # noqa: PLC0415 - not at the start, see `chassis.metrics`
-            CounterMetricFamily,
-            GaugeMetricFamily,
-            HistogramMetricFamily,
-        )
+        from prometheus_client import core  # noqa: PLC0415 - not at the start, see `chassis.metrics`
 
-        requests = CounterMetricFamily("http_requests", "Requests served.", labels=["method", "route", "status"])
+        requests = core.CounterMetricFamily("http_requests", "Requests served.", labels=["method", "route", "status"])
         for labels, count in self._requests.items():
             requests.add_metric(labels, count)
-        took = HistogramMetricFamily(
+        took = core.HistogramMetricFamily(
             "http_request_duration_seconds", "Time until the last byte of the answer.", labels=["method", "route"]
         )
         for (method, route), histogram in self._took.items():
             histogram.add_to(took, [method, route])
         yield from (requests, took)
-        yield GaugeMetricFamily("http_requests_in_progress", "Requests that are being served.", self.in_progress)
+        yield core.GaugeMetricFamily("http_requests_in_progress", "Requests being served.", self.in_progress)
 
 
 class Measured:

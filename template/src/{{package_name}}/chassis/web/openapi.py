@@ -34,7 +34,7 @@ def completed(document: dict[str, Any]) -> dict[str, object]:
 
 
 def _readable(name: str) -> str:
-    """Turn `Envelope_Diarization_` into `DiarizationEnvelope`."""
+    """Turn `Envelope_Thing_` into `ThingEnvelope`."""
     return _GENERIC.sub(r"\2\1", name)
 
 
@@ -76,7 +76,7 @@ def _complete(schemas: Mapping[str, Any], schema: dict[str, Any]) -> None:
             # Left out when unknown.
             for word in ("anyOf", "default"):
                 field.pop(word, None)
-            field |= options[0] if len(options) == 1 else {"anyOf": options}
+            field.update(options[0] if len(options) == 1 else {"anyOf": options})
     if required:
         schema["required"] = required
     members = {status: option for option in schema.get("anyOf", []) if (status := _status(schemas, option))}

@@ -10,15 +10,7 @@ from starlette.datastructures import FormData, UploadFile
 from ...chassis.contracts.envelope import Envelope, Failed, Pending
 from ...chassis.contracts.errors import RequestError
 from ...chassis.web.problems import validation_problem
-from ...chassis.web.routes import (
-    PROBLEMS,
-    REF_TEMPLATE,
-    finished,
-    json_response,
-    media_type,
-    provided,
-    read_body,
-)
+from ...chassis.web.routes import PROBLEMS, REF_TEMPLATE, finished, json_response, media_type, provided, read_body
 from ...chassis.work import Spool
 from ...domain.diarization import AudioFile, Diarization, DiarizationParams
 from ...service.diarization import DiarizationService
