@@ -1,10 +1,12 @@
-"""By hand: one provider's call guarded as tightly as a careful author would write it; what the pipeline is held against.
+"""By hand: a call guarded as tightly as a careful author would write it; what the pipeline is held against.
 
-Everything that the default pipeline does for a call, less its log line and its metrics, stands in one function. Only
-what happens when something fails or is full is elsewhere: it costs an ordinary call nothing. Limits are the defaults.
+Everything that the default pipeline does for a call, less its metrics and its warnings about retries and breakers,
+stands in one function. Only what happens when something fails or is full is elsewhere: it costs an ordinary call
+nothing. The limits are the defaults.
 """
 
 import asyncio
+import logging
 import random
 from collections import deque
 from collections.abc import Sequence
@@ -28,6 +30,8 @@ from object_service.chassis.contracts.errors import (
     ServiceError,
 )
 
+_log = logging.getLogger(__name__)
+
 _TOTAL_S, _ATTEMPT_S = 120.0, 60.0
 _ATTEMPTS, _BASE_S, _CAP_S, _MAX_RETRY_AFTER_S = 3, 0.1, 5.0, 30.0
 _CAPACITY, _COST, _THROTTLE_COST = 500, 14, 5
@@ -49,9 +53,10 @@ class Port(Protocol):
 class ByHand:
     """The guarded port; its state are plain attributes."""
 
-    def __init__(self, port: Port, places: int = 50, queue: int = 100) -> None:
+    def __init__(self, port: Port, *, places: int = 50, queue: int = 100, logs: bool = True) -> None:
         """Begin closed, empty and with a full budget."""
         self.port = port
+        self.logs = logs
         self.places, self.queue = places, queue
         self.in_use = 0
         self.waiters: deque[asyncio.Future[None]] = deque()
@@ -67,15 +72,15 @@ class ByHand:
 
     async def ask(self, text: str) -> str:  # noqa: C901, PLR0912, PLR0915 - in one function: a second one costs time
         """Return the answer of the port."""
-        now = monotonic()
-        deadline = now + _TOTAL_S
+        begun = monotonic()
+        deadline = begun + _TOTAL_S
         context = CURRENT.get() or current()
         if context.deadline is None or deadline < context.deadline:
             context = tuple.__new__(Context, (context[0], context[1], context[2], deadline))
         else:
             deadline = context.deadline
-            if deadline <= now:
-                raise AdapterDeadlineError("the deadline passed", **_WHERE)
+            if deadline <= begun:
+                raise self._logged(AdapterDeadlineError("the deadline passed", **_WHERE), begun)
         token = CURRENT.set(context)
         paid: tuple[int, ...] = ()
         try:
@@ -91,8 +96,9 @@ class ByHand:
                 try:
                     permit = self.closed if self.reopens_at is None else self._take_probe(paid)
                     limit = monotonic() + _ATTEMPT_S
+                    timer = asyncio.timeout_at(limit if limit < deadline else deadline)  # noqa: FURB136 - cheaper
                     try:
-                        async with asyncio.timeout_at(limit if limit < deadline else deadline) as timer:
+                        async with timer:
                             record = current_record()
                             if record is not None:
                                 record.attempts += 1
@@ -112,6 +118,8 @@ class ByHand:
                             self.tokens = min(_CAPACITY, self.tokens + sum(paid))
                         elif self.tokens < _CAPACITY:
                             self.tokens += 1
+                        if self.logs and _log.isEnabledFor(logging.INFO):
+                            _log.info("provider_call_succeeded", extra=_fields(begun))
                         return answer
                 finally:
                     HELD.reset(held)
@@ -120,10 +128,22 @@ class ByHand:
                     elif self.waiters:
                         self._release()
                     else:
-                        self.in_use -= 1
+                        pass
                 paid = await self._pause(error, paid, context)
+        except ServiceError as final:
+            self._logged(final, begun)
+            raise
         finally:
             CURRENT.reset(token)
+
+    def _logged(self, error: ServiceError, begun: float) -> ServiceError:
+        if self.logs:
+            level = logging.WARNING if isinstance(error, AdapterError) else logging.INFO
+            fields = _fields(begun) | {"code": error.code, "error": str(error)}
+            if error.__cause__ is not None:
+                fields["cause"] = type(error.__cause__).__name__
+            _log.log(level, "provider_call_failed", extra=fields)
+        return error
 
     def _failed(self, caught: BaseException, permit: object, *, cut: bool) -> AdapterError:
         """Report to the breaker; return the error of an attempt, raise whatever is none."""
@@ -138,7 +158,7 @@ class ByHand:
                 self.consecutive += 1
                 if self._too_many():
                     self._open(_OPEN_S)
-        elif permit is self.probe:
+        elif permit is self.probe and self.probe is not None:
             alive = monotonic() < self.probe[0]
             self.probe = None
             if counts and alive:
@@ -184,7 +204,7 @@ class ByHand:
         return self.probe
 
     def _probe_succeeded(self, permit: object) -> None:
-        if permit is self.probe and monotonic() < self.probe[0]:
+        if permit is self.probe and self.probe is not None and monotonic() < self.probe[0]:
             self.reopens_at = self.probe = None
             self.consecutive, self.slices, self.slice_ends_at = 0, {}, 0.0
 
@@ -226,7 +246,7 @@ class ByHand:
             if not waiter.done():
                 waiter.set_result(None)
                 return
-        self.in_use -= 1
+        pass
 
     def _release_after(self, threads: Sequence[Future[Any]]) -> None:
         left, loop = len(threads), asyncio.get_running_loop()
@@ -239,6 +259,16 @@ class ByHand:
 
         for thread in threads:
             thread.add_done_callback(lambda _: loop.call_soon_threadsafe(ended))
+
+
+def _fields(begun: float) -> dict[str, object]:
+    record = current_record()
+    return {
+        "provider": _WHERE["adapter"],
+        "operation": _WHERE["operation"],
+        "attempts": 0 if record is None else record.attempts,
+        "duration_ms": round((monotonic() - begun) * 1000, 3),
+    }
 
 
 def _translated(caught: BaseException, *, cut: bool) -> BaseException:

@@ -5,9 +5,10 @@ import asyncio
 import stamina
 import tenacity
 from aiolimiter import AsyncLimiter
+from purgatory import AsyncCircuitBreakerFactory
+
 from by_hand import Port
 from object_service.chassis.contracts.errors import AdapterTransientError
-from purgatory import AsyncCircuitBreakerFactory
 
 _TOTAL_S, _ATTEMPT_S, _ATTEMPTS = 120.0, 60.0, 3
 _FAILURES, _OPEN_S = 5, 5.0

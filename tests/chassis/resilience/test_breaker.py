@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from chassis.doubles import VirtualClock
 from chassis.resilience.breakers import BY_RATIO, CLOSED, HALF_OPEN, LIMITS, OPEN, Provider, only_last_opens, tripped
-from object_service.chassis.resilience.breaker import BreakerLimits, BreakerState
+from object_service.chassis.resilience.breaker import BreakerLimits, Breakers, BreakerState, Permit
 
 
 def test_a_new_breaker_lets_every_call_pass() -> None:
@@ -154,3 +155,16 @@ def test_a_hundred_calls_that_fail_together_trip_it_once() -> None:
         provider.after(0.01).breaker.failure(permit)
 
     assert pytest.approx(5.0 - 0.95) == provider.breaker.peek()
+
+
+def test_each_operation_has_a_breaker_of_its_own() -> None:
+    """An operation that fails does not stop the others of the same provider."""
+    breakers = Breakers(replace(LIMITS, consecutive=1), VirtualClock().monotonic)
+
+    permit = breakers["generate"].acquire()
+    assert isinstance(permit, Permit)
+
+    breakers["transcribe"].failure(permit)  # not given out by this one
+    breakers["generate"].failure(permit)
+
+    assert {"generate": OPEN, "transcribe": CLOSED} == {name: breaker.state for name, breaker in breakers.items()}

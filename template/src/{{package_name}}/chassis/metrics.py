@@ -4,7 +4,6 @@ Collectors keep plain numbers and turn them into the form of Prometheus when the
 nothing that way, and the library is imported by the first question, not by the start.
 """
 
-import math
 from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property

@@ -38,9 +38,9 @@ class ProviderConfig(Section):
 
     @override
     def contradictions(self, environment: Environment) -> Iterable[Contradiction]:
-        if self.resilience.uses_redis() and find_spec("redis") is None:
-            expected = "nothing with the scope or type redis while the extra 'redis' is not installed"
-            yield Contradiction(("resilience",), expected, "uv sync --extra redis")
+        for field in self.resilience.in_redis() if find_spec("redis") is None else ():
+            fix = "uv sync --extra redis, or set it to another value"
+            yield Contradiction(("resilience", *field), "the extra 'redis' to be installed with the value redis", fix)
 
     def unknown_names(
         self, name: str, peers: Mapping[str, "ProviderConfig"], middlewares: Collection[str]

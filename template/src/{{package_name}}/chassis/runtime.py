@@ -14,12 +14,14 @@ from .features import Feature, own_middlewares
 from .identity import SERVICE, service_version
 from .logs import LogSection, configure_logging
 from .metrics import Metrics
+from .redis import RedisSection, open_redis
 from .resilience.assembly import Surroundings
 from .resilience.telemetry import ProviderMetrics
 from .tracing import Tracing, opened
 from .web.settings import HttpSection
 
 if TYPE_CHECKING:
+    from .resilience.shared import SharedState
     from .resilience.spans import Spans
 
 
@@ -30,6 +32,7 @@ async def _nothing(container: Container, settings: Settings) -> None:
 OWN_FEATURES = (
     Feature(name="http", section=HttpSection, install=_nothing),
     Feature(name="log", section=LogSection, install=_nothing),
+    Feature(name="redis", section=RedisSection, install=_nothing),
 )
 """The chassis' own settings; they install nothing."""
 
@@ -60,6 +63,7 @@ class Runtime:
         async with opened(os.environ) as tracing, Container() as container:
             surroundings = Surroundings(
                 pause=container.stopping.pause,
+                shared=_shared(container, settings),
                 middlewares=own_middlewares(self.features),
                 metrics=container.provide(Metrics, Metrics()).of(ProviderMetrics),
                 spans=None if tracing is None else _spans(container, tracing),
@@ -68,6 +72,18 @@ class Runtime:
             for feature in self.features:
                 await feature.install(container, settings)
             yield container
+
+
+def _shared(container: Container, settings: Settings) -> "SharedState | None":
+    """Return the state that replicas share, where the settings of any provider ask for it."""
+    if not any(instance.config.resilience.in_redis() for instance in settings.instances):
+        return None
+    from .resilience.shared import SharedState  # noqa: PLC0415 - only with something to share
+
+    section = settings[RedisSection]
+    shared = SharedState(open_redis(section), SERVICE, timeout_s=section.timeout_s)
+    container.on_close(shared.aclose)
+    return shared
 
 
 def _spans(container: Container, tracing: Tracing) -> "Spans":

@@ -222,7 +222,11 @@ class Resilience(Section):
         """Tell whether answers are kept: because the settings say so, or because stale ones are asked for."""
         return self.cache.type != "none" or self.fallback.type == "stale"
 
-    def uses_redis(self) -> bool:
-        """Tell whether anything is shared over replicas."""
-        scopes = (self.breaker.scope, self.rate_limit.scope, self.cache.type)
-        return "redis" in scopes
+    def in_redis(self) -> list[tuple[str, str]]:
+        """Return the fields that have something shared over replicas."""
+        fields = {
+            ("breaker", "scope"): self.breaker.scope,
+            ("rate_limit", "scope"): self.rate_limit.scope,
+            ("cache", "type"): self.cache.type,
+        }
+        return [field for field, value in fields.items() if value == "redis"]

@@ -67,9 +67,7 @@ class SharedState:
         self._line = RedisLine(redis, reach, check_key, timeout_s=timeout_s, most_at_once=_SCRIPTS_AT_ONCE)
         self._values = RedisLine(redis, reach, check_key, timeout_s=timeout_s, most_at_once=_VALUES_AT_ONCE)
 
-    async def reserve(
-        self, key: str, *, rate_per_s: float, burst: int, max_wait_s: float
-    ) -> tuple[bool, float] | None:
+    async def reserve(self, key: str, *, rate_per_s: float, burst: int, max_wait_s: float) -> tuple[bool, float] | None:
         """Take the next place in the rate; the answer means what `limits.RateLimiter.reserve` returns."""
         name = f"{self._prefix}:rate:{key}"
         return await self._line.ask(_reservation, "EVAL", _RESERVE, 1, name, rate_per_s, burst, max_wait_s)

@@ -117,7 +117,7 @@ class ProviderMetrics:
         from prometheus_client import core  # noqa: PLC0415 - as above
 
         labels = ["provider", "operation"]
-        attempts = core.CounterMetricFamily("adapter_attempts", "Times that a provider was really asked.", labels=labels)
+        attempts = core.CounterMetricFamily("adapter_attempts", "Times that a provider was asked.", labels=labels)
         retries = core.CounterMetricFamily("adapter_retries", "Attempts that repeated a failed one.", labels=labels)
         state = core.GaugeMetricFamily(
             "adapter_breaker_state", "State of the circuit breaker: 0 closed, 1 half-open, 2 open.", labels=labels
@@ -137,9 +137,9 @@ class ProviderMetrics:
         in_use = core.GaugeMetricFamily("adapter_bulkhead_in_use", "Attempts that hold a place.", labels=labels)
         queued = core.GaugeMetricFamily("adapter_bulkhead_queued", "Attempts that wait for a place.", labels=labels)
         waited = core.HistogramMetricFamily(
-            "adapter_rate_limit_wait_seconds", "How long attempts waited for their turn.", labels=labels
+            "adapter_rate_limit_wait_seconds", "Time that attempts waited for their turn.", labels=labels
         )
-        tokens = core.GaugeMetricFamily("adapter_retry_budget_tokens", "What is left to pay retries with.", labels=labels)
+        tokens = core.GaugeMetricFamily("adapter_retry_budget_tokens", "Tokens left to pay for retries.", labels=labels)
         for guards in self._all:
             if guards.bulkhead is not None:
                 in_use.add_metric([guards.provider], guards.bulkhead.in_use)
