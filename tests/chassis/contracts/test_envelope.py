@@ -10,6 +10,7 @@ from chassis.doubles import MOMENT
 from object_service.chassis.contracts.call import CallRecord
 from object_service.chassis.contracts.envelope import (
     SCHEMA_VERSION,
+    Envelope,
     Failed,
     Failure,
     Notice,
@@ -124,7 +125,7 @@ def test_work_goes_from_pending_to_its_end() -> None:
     done = succeeded(second, "result", CallRecord(attempts=1), at=later, model=None)
     gone = failed(second, FAILURE, CallRecord(attempts=2), at=later)
 
-    envelopes = [first, second, done, gone]
+    envelopes: list[Envelope[str]] = [first, second, done, gone]
     assert {("dia_1", pending.warnings)} == {(envelope.id, envelope.warnings) for envelope in envelopes}
     assert {MOMENT} == {envelope.provenance.started_at for envelope in envelopes}
     assert (None, 0.5, "result", FAILURE) == (first.progress, second.progress, done.result, gone.error)

@@ -218,8 +218,9 @@ async def test_an_open_breaker_is_told_once(caplog: pytest.LogCaptureFixture) ->
     caplog.set_level("INFO")
     port = Scripted([*[down()] * 5, "fine"])
     front, _ = guarded(port, without("retry", breaker={"open_s": 0.01}))
-    await _codes(front, 8)
+    await asyncio.gather(*(_code(front.ask("x")) for _ in range(20)))
     await asyncio.sleep(0.02)
+    port.script = ["fine"]
     await front.ask("x")
 
     told = [(r.levelname, r.message) for r in caplog.records if r.message.startswith("breaker")]

@@ -9,10 +9,10 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from chassis.web.app import client_of, problem_of
-from object_service.chassis.container import Container
 from object_service.chassis.web.surroundings import Surroundings
 
 JSON = {"Content-Type": "application/json"}
+SCOPE: Scope = {"type": "http", "method": "GET", "path": "/x", "headers": [], "query_string": b""}
 STALLED = pytest.mark.parametrize("path", ["/v1/things", "/v1/read"], ids=["by-the-framework", "by-the-route"])
 
 
@@ -61,17 +61,30 @@ async def test_a_body_that_is_only_slow_is_read(monkeypatch: pytest.MonkeyPatch)
     assert 200 == (await _post("/v1/things", _slow())).status_code
 
 
-async def test_the_limits_end_with_the_body(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work may take longer than a body may pause."""
-    monkeypatch.setenv("OBJECT_SERVICE_HTTP__BODY_IDLE_S", "0.05")
-    container = Container()
-    opened = container.provide(asyncio.Event, asyncio.Event())
-    async with client_of(container) as client:
-        answer = asyncio.create_task(client.get("/v1/gate"))
-        await asyncio.sleep(0.15)
-        opened.set()
+async def test_the_limits_end_with_the_body() -> None:
+    """Work may take longer than a body may pause; who waits for the caller to leave is not told so too early."""
+    messages: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+    told: list[Message] = []
 
-        assert {"opened": True} == (await answer).json()
+    async def receive() -> Message:
+        if not messages:
+            await asyncio.Event().wait()
+        return messages.pop()
+
+    async def send(message: Message) -> None:
+        told.append(message)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        del scope
+        await receive()
+        leaving = asyncio.ensure_future(receive())
+        await asyncio.wait([leaving], timeout=0.1)
+        await send({"type": "http.response.start", "status": 409 if leaving.done() else 200, "headers": []})
+        leaving.cancel()
+
+    await Surroundings(app, body_idle_s=0.02)(SCOPE, receive, send)
+
+    assert [200] == [message["status"] for message in told]
 
 
 async def _cut_off(messages: list[Message], *, left: bool = False) -> list[Message]:
@@ -95,8 +108,7 @@ async def _cut_off(messages: list[Message], *, left: bool = False) -> list[Messa
         begun.set()
         await asyncio.Event().wait()
 
-    scope = {"type": "http", "method": "GET", "path": "/x", "headers": [], "query_string": b""}
-    task = asyncio.create_task(Surroundings(waiting, body_idle_s=5)(scope, receive, send))
+    task = asyncio.create_task(Surroundings(waiting, body_idle_s=5)(SCOPE, receive, send))
     await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

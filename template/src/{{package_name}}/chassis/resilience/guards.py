@@ -202,8 +202,9 @@ async def _reported(call: Call, proceed: Proceed, breaker: Breaker, permit: Perm
         answer = await proceed(call)
     except AdapterError as error:
         if isinstance(error, _COUNTED) and not isinstance(error, _HARMLESS):
+            before = breaker.state
             breaker.failure(permit)
-            if breaker.state is BreakerState.OPEN:
+            if before is not BreakerState.OPEN and breaker.state is BreakerState.OPEN:
                 _log.warning("breaker_opened", extra=_where(call))
         else:
             breaker.release(permit)
@@ -211,9 +212,13 @@ async def _reported(call: Call, proceed: Proceed, breaker: Breaker, permit: Perm
     except BaseException:
         breaker.release(permit)
         raise
-    breaker.success(permit)
-    if permit.probes and breaker.state is BreakerState.CLOSED:
-        _log.info("breaker_closed", extra=_where(call))
+    if permit.probes:
+        before = breaker.state
+        breaker.success(permit)
+        if before is not BreakerState.CLOSED and breaker.state is BreakerState.CLOSED:
+            _log.info("breaker_closed", extra=_where(call))
+    else:
+        breaker.success(permit)
     return answer
 
 
