@@ -5,10 +5,28 @@ import io
 import tokenize
 from pathlib import Path
 
-BUDGETS = {"chassis_core": 1500, "resilience": 1200, "web": 800, "cli": 400, "energy": 460, "seeded": 900}
-"""Lines of code at most, per group of a default render. See the decision on module budgets."""
+BUDGETS = {
+    "chassis_core": 1775,
+    "resilience": 1250,
+    "web": 800,
+    "cli": 400,
+    "telemetry": 600,
+    "redis": 600,
+    "energy": 460,
+    "seeded": 950,
+}
+"""Lines of code at most, per group of a default render. Reasons: docs/explanation/decisions/0013-module-budget.md."""
 
 _SEEDED = ("domain", "service", "adapters", "transport", "wiring")
+_CAPABILITIES = {
+    "metrics.py": "telemetry",
+    "tracing.py": "telemetry",
+    "telemetry.py": "telemetry",
+    "spans.py": "telemetry",
+    "redis.py": "redis",
+    "shared.py": "redis",
+}
+"""Modules of the chassis that are one capability, wherever they stand."""
 
 
 def count_lines(package: Path) -> dict[str, tuple[int, int]]:
@@ -27,7 +45,7 @@ def _group(parts: tuple[str, ...]) -> str:
     if parts[0] in _SEEDED:
         return "energy" if "energy" in parts else "seeded"
     inner = parts[1] if parts[0] == "chassis" else ""
-    return inner if inner in BUDGETS else "chassis_core"
+    return _CAPABILITIES.get(parts[-1]) or (inner if inner in BUDGETS else "chassis_core")
 
 
 def code_lines(source: str) -> int:

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from chassis.resilience.providers import Pauses, Scripted, down, guarded, hang, pausing, without, wrong
 from object_service.chassis.contracts.call import Operation
 from object_service.chassis.contracts.context import Context, current, current_or_none, entered
-from object_service.chassis.contracts.errors import AdapterUnavailableError
+from object_service.chassis.contracts.errors import AdapterUnavailableError, RequestError
 from object_service.chassis.resilience.assembly import Guards, Surroundings
 from object_service.chassis.resilience.fallback import Route
 from object_service.chassis.resilience.pipeline import guard
@@ -109,8 +109,9 @@ async def test_nothing_that_a_vendor_said_is_in_a_span() -> None:
         ("provider_unavailable", True, [down()]),
         ("invalid_request", True, [wrong()]),
         ("provider_error", True, [KeyError("x")]),
+        ("prompt_too_long", False, [RequestError("x", code="prompt_too_long")]),
     ],
-    ids=["answer", "unavailable", "refused-by-the-provider", "defect"],
+    ids=["answer", "unavailable", "refused-by-the-provider", "defect", "fault-of-the-caller"],
 )
 async def test_a_failed_call_is_an_error(outcome: str, failed: bool, script: list[Any]) -> None:  # noqa: FBT001 - a case
     """The status of the span is what a search for errors finds."""
@@ -203,6 +204,31 @@ async def test_calls_at_the_same_time_keep_their_spans_apart() -> None:
     assert calls.keys() == numbers.keys()
     assert {key: [*range(1, _attributes(call)["attempts"] + 1)] for key, call in calls.items()} == numbers
     assert (23, False) == (sum(map(len, numbers.values())), trace.get_current_span().get_span_context().is_valid)
+
+
+async def test_a_call_inside_a_call_leaves_nothing_behind() -> None:
+    """An attempt that calls another provider and fails: the pause and the next attempt are the outer call's again."""
+    traces = Traces()
+    inside, _ = guarded(Scripted(), None, traces.surroundings, name="inside")
+    seen = []
+
+    async def asks_inside() -> None:
+        await inside.ask("x")
+        raise down()
+
+    async def pause(seconds: float) -> bool:
+        seen.append((seconds >= 0, current().traceparent))
+        return True
+
+    surroundings = pausing(pause, spans=traces.surroundings.spans)
+    front, _ = guarded(Scripted([asks_inside, "fine"]), None, surroundings)
+    sent = f"00-{TRACE}-{PARENT}-01"
+    with entered(Context("c", traceparent=sent)):
+        await front.ask("x")
+
+    assert [(True, sent)] == seen
+    found = {_attributes(call)["provider"]: _attributes(call)["attempts"] for call in traces.named("adapter.call")}
+    assert {"inside": 1, "mine": 2} == found
 
 
 async def test_one_attempt_for_many_callers_belongs_to_the_first() -> None:
