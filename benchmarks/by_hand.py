@@ -128,7 +128,7 @@ class ByHand:
                     elif self.waiters:
                         self._release()
                     else:
-                        pass
+                        self.in_use -= 1
                 paid = await self._pause(error, paid, context)
         except ServiceError as final:
             self._logged(final, begun)
@@ -246,7 +246,7 @@ class ByHand:
             if not waiter.done():
                 waiter.set_result(None)
                 return
-        pass
+        self.in_use -= 1
 
     def _release_after(self, threads: Sequence[Future[Any]]) -> None:
         left, loop = len(threads), asyncio.get_running_loop()

@@ -1,6 +1,7 @@
 """The reference is generated from the declarations, so it cannot say anything else than the code."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -9,6 +10,7 @@ from chassis.config.sources import Places
 from chassis.samples.features import HTTP, SERVICE
 from object_service.chassis.cli.reference import env_example, reference_table
 from object_service.chassis.config.checking import leaves
+from object_service.chassis.config.section import Section
 from object_service.chassis.config.sources import variable_of
 
 
@@ -65,3 +67,11 @@ def test_the_page_has_every_setting_of_every_section() -> None:
 def test_without_providers_the_page_has_no_part_for_them() -> None:
     """A service without objects documents no providers."""
     assert "providers" not in reference_table((HTTP,)).casefold().partition("## ")[2]
+
+
+def test_a_feature_without_settings_has_no_part() -> None:
+    """What only registers something, such as a middleware, adds nothing to the page and to the example."""
+    silent = replace(HTTP, name="silent", section=Section)
+
+    assert reference_table(SERVICE) == reference_table((*SERVICE, silent))
+    assert env_example(SERVICE) == env_example((*SERVICE, silent))

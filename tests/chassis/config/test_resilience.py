@@ -153,6 +153,16 @@ def test_what_cannot_work_is_refused(
     ]
 
 
+def test_a_fallback_where_there_is_only_one_provider_is_refused_in_words(places: Places) -> None:
+    """The problem does not offer a list of none."""
+    _state(places, {"FALLBACK__NAME": "nobody"})
+
+    (problem,) = places.problems()
+
+    assert "a configured provider; there is no other one" == problem.expected
+    assert "configure one or remove it" == problem.fix
+
+
 def test_a_circle_of_fallbacks_is_refused_at_every_provider_in_it(places: Places) -> None:
     """Whoever breaks it at one provider is done."""
     _state(places, {"FALLBACK__NAME": "other"})

@@ -54,8 +54,10 @@ class ProviderConfig(Section):
         path, other = [name], self.other()
         while other is not None:
             if other not in peers:
-                others = sorted(set(peers) - {name})
-                yield Contradiction(field, f"one of {', '.join(others)}", "set it to one of these or remove it")
+                others = ", ".join(sorted(set(peers) - {name}))
+                expected = f"one of {others}" if others else "a configured provider; there is no other one"
+                fix = "set it to one of these or remove it" if others else "configure one or remove it"
+                yield Contradiction(field, expected, fix)
                 return
             if other in path:
                 yield Contradiction(field, f"no circle ({' > '.join([*path, other])})", "break it at one provider")

@@ -113,9 +113,8 @@ class GenAIService:
         )
         profile = policy.profile or str(self._stated.values.get("profile", "default"))
         if profile not in PROFILES:
-            known = ", ".join(sorted(PROFILES))
-            asked_for = profile[:MAX_SHOWN_CHARS]
-            message = f"No profile named {asked_for!r}.{did_you_mean(profile, PROFILES)} Available: {known}."
+            hint = f"{did_you_mean(profile, PROFILES)} Available: {', '.join(sorted(PROFILES))}."
+            message = f"No profile named {profile[:MAX_SHOWN_CHARS]!r}.{hint}"
             raise RequestError(message, pointer=f"{above}/policy/profile")
         return resolve([asked, Level("profile", PROFILES[profile]), self._stated])
 

@@ -49,13 +49,8 @@ class _Completion(BaseModel):
     usage: Any = None
 
 
-class _Fault(BaseModel):
-    code: Any = None
-    type: Any = None
-
-
 class _Refusal(BaseModel):
-    error: _Fault
+    error: dict[str, Any]
 
 
 class OpenAICompatible:
@@ -122,7 +117,7 @@ def explain_failure(content: bytes) -> tuple[str | None, type[AdapterError] | No
         error = _Refusal.model_validate_json(content).error
     except ValidationError:
         return None, None
-    codes = [code for code in (error.code, error.type) if isinstance(code, str) and _CODE.fullmatch(code)]
+    codes = [code for code in (error.get("code"), error.get("type")) if isinstance(code, str) and _CODE.fullmatch(code)]
     return next(iter(codes), None), AdapterQuotaError if _NO_QUOTA in codes else None
 
 

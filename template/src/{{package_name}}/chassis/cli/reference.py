@@ -93,7 +93,9 @@ def _groups(features: Sequence["Feature"]) -> Iterator[_Group]:
     """Yield the sections, then what all providers have in common, once, and then what each kind adds to it."""
     yield _Group("service", list(leaves(ServiceSection, ())))
     for feature in features:
-        yield _Group(feature.name, list(leaves(feature.section, (feature.name,))))
+        own = list(leaves(feature.section, (feature.name,)))
+        if own:
+            yield _Group(feature.name, own)
     kinds = list(_kinds(features))
     if kinds:
         root = _root(kinds[0][1])

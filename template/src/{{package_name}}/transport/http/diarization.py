@@ -129,8 +129,7 @@ def _parts(form: FormData) -> tuple[UploadFile, str | None, DiarizationParams | 
             message = f"No field is named {name[:64]!r}; expected file, provider, params."
             raise RequestError(message, code="unknown_field", pointer=f"/{name[:64]}")
         if len(form.getlist(name)) > 1:
-            message = f"Expected {name} once."
-            raise RequestError(message, pointer=f"/{name}")
+            raise RequestError(f"Expected {name} once.", pointer=f"/{name}")
     upload = form.get("file")
     if not isinstance(upload, UploadFile):
         message = "Expected a part named 'file' with a file name."
