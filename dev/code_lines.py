@@ -6,14 +6,14 @@ import tokenize
 from pathlib import Path
 
 BUDGETS = {
-    "chassis_core": 1775,
+    "chassis_core": 1800,
     "resilience": 1250,
     "web": 800,
     "cli": 400,
     "telemetry": 600,
     "redis": 600,
     "energy": 460,
-    "seeded": 950,
+    "seeded": 1050,
 }
 """Lines of code at most, per group of a default render. Reasons: docs/explanation/decisions/0013-module-budget.md."""
 

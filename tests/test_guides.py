@@ -12,7 +12,7 @@ from object_service.chassis.config.checking import leaves
 from object_service.chassis.resilience.assembly import Guards, Surroundings
 from object_service.chassis.resilience.settings import Resilience
 from pages import Block, blocks
-from rendering import DEFAULT, Workshop, clean_environment, install, tool
+from rendering import DEFAULT, Workshop, install, tool
 from tools import ROOT
 
 TUNING = ROOT / "docs" / "how-to" / "tune-resilience.md"
@@ -67,7 +67,7 @@ def project(workshop: Workshop) -> Path:
 
 
 def _shown(project: Path, *words: str, variables: Mapping[str, str]) -> tuple[int, str]:
-    done = tool(project, "my-service", *words, env=clean_environment(variables))
+    done = tool(project, "my-service", *words, env=variables)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -1,6 +1,7 @@
 """HTTP client: one per provider; sends one request and translates every way it can fail."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -103,12 +104,60 @@ async def post_json(
     Raises:
         AdapterError: of the class that fits; the vendor's exception is its cause.
     """
-    import httpx2  # noqa: PLC0415 - see open_http
-
     where = Where(adapter=adapter, operation=operation)
-    try:
+    with _translated(where):
         async with client.stream("POST", path, json=body, headers=_headers()) as response:
             content = await _bounded(response, where)
+    if not response.is_success:
+        raise failure_of(response.status_code, response.headers, where, *(explain(content) if explain else ()))
+    return content
+
+
+async def post_events(
+    client: "httpx2.AsyncClient",
+    path: str,
+    body: Mapping[str, Any],
+    *,
+    adapter: str,
+    operation: str,
+    explain: Explain | None = None,
+) -> AsyncGenerator[str]:
+    """Send one JSON request and yield the data of each server-sent event of the answer.
+
+    Raises:
+        AdapterError: like `post_json`, and for an answer that is no stream of events.
+    """
+    where = Where(adapter=adapter, operation=operation)
+    with _translated(where):
+        async with client.stream("POST", path, json=body, headers=_headers()) as response:
+            if not response.is_success:
+                content = await _bounded(response, where)
+                known = explain(content) if explain else ()
+                raise failure_of(response.status_code, response.headers, where, *known)
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                raise AdapterResponseError("the answer is no stream of events", **where)
+            async for line in _lines(response, where):
+                if line.startswith("data:"):
+                    yield line.removeprefix("data:").removeprefix(" ")
+
+
+async def _lines(response: "httpx2.Response", where: Where) -> AsyncGenerator[str]:
+    """Yield the lines of an answer; one that never ends is cut."""
+    size = 0
+    async for line in response.aiter_lines():
+        size += len(line)
+        if size > MAX_ANSWER_BYTES:
+            raise AdapterResponseError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes", **where)
+        yield line
+
+
+@contextmanager
+def _translated(where: Where) -> Iterator[None]:
+    """Raise what fits for every way in which a request can fail."""
+    import httpx2  # noqa: PLC0415 - see open_http
+
+    try:
+        yield
     except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
         message = f"no connection ({type(error).__name__})"
         raise AdapterConnectionError(message, **where, cause=error, request_state=RequestState.NOT_SENT) from error
@@ -121,9 +170,6 @@ async def post_json(
     except httpx2.HTTPError as error:
         message = f"the connection broke ({type(error).__name__})"
         raise AdapterConnectionError(message, **where, cause=error) from error
-    if not response.is_success:
-        raise failure_of(response.status_code, response.headers, where, *(explain(content) if explain else ()))
-    return content
 
 
 def _headers() -> dict[str, str]:

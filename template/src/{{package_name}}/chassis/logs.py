@@ -65,6 +65,8 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     }
     if context is not None:
         fields["correlation_id"] = redact_text(context.correlation_id)
+        if context.trace_id is not None:
+            fields["trace_id"] = context.trace_id
     extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
     fields |= {name: redact(value, name) for name, value in extra.items() if name not in fields}
     if record.exc_info and record.exc_info[0] is not None:

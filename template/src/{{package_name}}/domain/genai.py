@@ -1,6 +1,6 @@
 """Generated text: value objects, the provider port and the behaviour policy; pure."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
@@ -72,6 +72,7 @@ class FinishReason(StrEnum):
     STOP = "stop"
     LENGTH = "length"
     REFUSAL = "refusal"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,14 @@ class Answer:
     model: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of a text, numbered from 0."""
+
+    index: int
+    text: str
+
+
 class TextGenerator(Protocol):
     """A provider of generated text."""
 
@@ -107,6 +116,14 @@ class TextGenerator(Protocol):
 
         Raises:
             AdapterError: when the provider cannot answer.
+        """
+        ...
+
+    def stream(self, prompt: str, params: GenerationParams) -> AsyncGenerator[str | Answer]:
+        """Answer a prompt in pieces of text; the last item is the answer as `generate` returns it.
+
+        Raises:
+            AdapterError: when the provider cannot answer, before or between the pieces.
         """
         ...
 
@@ -143,5 +160,6 @@ def check_answer(answer: Answer) -> None:
 
 
 OPERATIONS: Mapping[str, Operation] = {
-    "generate": Operation("generate", idempotent=False, check_request=check_prompt, check_answer=check_answer)
+    "generate": Operation("generate", idempotent=False, check_request=check_prompt, check_answer=check_answer),
+    "stream": Operation("stream", idempotent=False, returns="stream", check_request=check_prompt),
 }

@@ -1,20 +1,30 @@
 """Orchestrates text generation: limits, policy, provider, envelope."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, replace
 
-from ..chassis.contracts.call import recording
+from ..chassis.contracts.call import CallRecord, recording
 from ..chassis.contracts.clock import Clock
 from ..chassis.contracts.context import current, entered
-from ..chassis.contracts.envelope import Failed, Failure, Finished, Origin, Provenance, Succeeded
-from ..chassis.contracts.errors import AdapterDeadlineError, AdapterPermanentError, RequestError, ServiceError
+from ..chassis.contracts.envelope import Failed, Failure, Finished, Notice, Origin, Provenance, Succeeded
+from ..chassis.contracts.errors import (
+    AdapterDeadlineError,
+    AdapterError,
+    AdapterPermanentError,
+    AdapterStreamInterruptedError,
+    RequestError,
+    ServiceError,
+)
 from ..chassis.contracts.identity import fingerprint, new_id
 from ..chassis.contracts.policy import Level, Resolved, resolve
 from ..chassis.contracts.providers import MAX_SHOWN_CHARS, Provider, Providers, did_you_mean
 from ..domain.genai import (
     POLICY_VERSION,
     PROFILES,
+    Answer,
+    Delta,
     FinishReason,
     Generation,
     GenerationParams,
@@ -38,6 +48,10 @@ class _Prepared:
     @property
     def allow_partials(self) -> bool:
         return bool(self.behaviour.values.get("allow_partials"))
+
+
+type StreamItem = Delta | Finished[Generation]
+"""Pieces come first; the envelope is the last."""
 
 
 class GenAIService:
@@ -118,12 +132,53 @@ class GenAIService:
             raise RequestError(message, pointer=f"{above}/policy/profile")
         return resolve([asked, Level("profile", PROFILES[profile]), self._stated])
 
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[StreamItem]:
+        """Answer one request in pieces; the last item is the envelope, with the whole text.
+
+        A provider that breaks off after some pieces makes it a failed one, or, where the request allows partial
+        results, a succeeded one with the text so far and a warning.
+
+        Raises:
+            RequestError: if the request itself cannot be served.
+        """
+        prepared = self._prepare(request)
+        id_, provenance, record, pieces = new_id("gen"), self._begun(prepared), CallRecord(), list[str]()
+        effective = GenerationParams.of(prepared.behaviour.values)
+        async with aclosing(prepared.provider.port.stream(request.prompt, effective)) as stream:
+            try:
+                # The pipeline begins with the first item, in a task of its own that inherits the record.
+                with recording(record):
+                    item = await anext(stream, None)
+                while isinstance(item, str):
+                    yield Delta(len(pieces), item)
+                    pieces.append(item)
+                    item = await anext(stream, None)
+                yield self._succeeded(prepared, id_, provenance, record, item or _cut_off(prepared))
+            except AdapterError as error:
+                if pieces and prepared.allow_partials and not isinstance(error, _RefusedError):
+                    answer = Answer(Generation("".join(pieces), FinishReason.INTERRUPTED))
+                    envelope = self._succeeded(prepared, id_, provenance, record, answer)
+                    notice = Notice("partial_result", f"the provider broke off: {error.code}")
+                    yield replace(envelope, warnings=(*envelope.warnings, notice))
+                else:
+                    yield self._failed(prepared, id_, provenance, record, error)
+
     async def _answer(self, prepared: _Prepared) -> Finished[Generation]:
-        id_ = new_id("gen")
-        warnings = prepared.behaviour.notices
+        id_, provenance = new_id("gen"), self._begun(prepared)
+        with recording() as record:
+            try:
+                effective = GenerationParams.of(prepared.behaviour.values)
+                answer = await prepared.provider.port.generate(prepared.request.prompt, effective)
+                return self._succeeded(prepared, id_, provenance, record, answer)
+            except ServiceError as error:
+                if isinstance(error, RequestError) and not record.attempts:
+                    raise  # no provider was called
+                return self._failed(prepared, id_, provenance, record, error)
+
+    def _begun(self, prepared: _Prepared) -> Provenance:
         params = {name: value for name, value in prepared.behaviour.values.items() if name in _PARAMS}
         started = self._clock.now()
-        provenance = Provenance(
+        return Provenance(
             **asdict(self._origin),
             object="genai",
             operation="generate",
@@ -136,23 +191,32 @@ class GenAIService:
             created_at=started,
             started_at=started,
         )
-        with recording() as record:
-            try:
-                effective = GenerationParams.of(prepared.behaviour.values)
-                answer = await prepared.provider.port.generate(prepared.request.prompt, effective)
-                self._check_refusal(prepared, answer.generation)
-            except ServiceError as error:
-                if isinstance(error, RequestError) and not record.attempts:
-                    raise  # no provider was called
-                provenance = provenance.after(record, finished_at=self._clock.now())
-                return Failed(id=id_, error=Failure.of(error), warnings=warnings, provenance=provenance)
+
+    def _succeeded(
+        self, prepared: _Prepared, id_: str, provenance: Provenance, record: CallRecord, answer: Answer
+    ) -> Succeeded[Generation]:
+        self._check_refusal(prepared, answer.generation)
         provenance = provenance.after(record, finished_at=self._clock.now(), model=answer.model)
+        warnings = prepared.behaviour.notices
         return Succeeded(id=id_, result=answer.generation, warnings=warnings, provenance=provenance)
+
+    def _failed(
+        self, prepared: _Prepared, id_: str, provenance: Provenance, record: CallRecord, error: ServiceError
+    ) -> Failed:
+        provenance = provenance.after(record, finished_at=self._clock.now())
+        return Failed(id=id_, error=Failure.of(error), warnings=prepared.behaviour.notices, provenance=provenance)
 
     def _check_refusal(self, prepared: _Prepared, generation: Generation) -> None:
         refused = generation.finish_reason is FinishReason.REFUSAL
         if refused and prepared.behaviour.values.get("on_refusal", "fail") == "fail":
             text = "The provider refused to answer."
-            raise AdapterPermanentError(
-                "refusal", adapter=prepared.provider.name, operation="generate", user_message=text
-            )
+            raise _RefusedError("refusal", adapter=prepared.provider.name, operation="generate", user_message=text)
+
+
+def _cut_off(prepared: _Prepared) -> Answer:
+    """Raise what a stream without an answer at its end is."""
+    raise AdapterStreamInterruptedError("no answer at the end", adapter=prepared.provider.name, operation="stream")
+
+
+class _RefusedError(AdapterPermanentError):
+    """The provider refuses to answer, and the policy makes that a failure."""

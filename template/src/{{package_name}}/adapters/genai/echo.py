@@ -1,6 +1,7 @@
 """Echo: answers every prompt with the prompt itself; deterministic, offline, free."""
 
 import re
+from collections.abc import AsyncGenerator
 
 from pydantic import Field
 
@@ -30,6 +31,13 @@ class Echo:
         usage = Usage(input_tokens=len(prompt.split()), output_tokens=len(words[:limit]))
         text = "".join(words[:limit]) if cuts or reason is FinishReason.LENGTH else prompt
         return Answer(Generation(text, reason, usage), self._model)
+
+    async def stream(self, prompt: str, params: GenerationParams) -> AsyncGenerator[str | Answer]:
+        """Return the same word by word."""
+        answer = await self.generate(prompt, params)
+        for word in re.findall(r"\s*\S+\s*\Z|\s*\S+", answer.generation.text):
+            yield word
+        yield answer
 
     async def aclose(self) -> None:
         """Hold nothing, release nothing."""

@@ -5,19 +5,28 @@ original leave fields out or set them to null.
 """
 
 import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from ...chassis.contracts.errors import AdapterError, AdapterQuotaError, AdapterResponseError
-from ...chassis.http_client import post_json
+from ...chassis.contracts.errors import (
+    AdapterError,
+    AdapterQuotaError,
+    AdapterResponseError,
+    AdapterStreamInterruptedError,
+)
+from ...chassis.http_client import post_events, post_json
 from ...chassis.providers import HttpProviderConfig, ProviderKind, Resources
 from ...domain.genai import Answer, FinishReason, Generation, GenerationParams, TextGenerator, Usage
 
 if TYPE_CHECKING:
     import httpx2
 
-_FINISH_REASONS = {"length": FinishReason.LENGTH, "content_filter": FinishReason.REFUSAL}
+_REFUSED = "content_filter"
+_FINISH_REASONS = {"length": FinishReason.LENGTH, _REFUSED: FinishReason.REFUSAL}
+_END = "[DONE]"
 _NO_QUOTA = "insufficient_quota"
 _CODE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -45,6 +54,17 @@ class _Usage(BaseModel):
 
 class _Completion(BaseModel):
     choices: list[_Choice] = Field(min_length=1)
+    model: str | None = None
+    usage: Any = None
+
+
+class _Piece(BaseModel):
+    delta: _Message = _Message()
+    finish_reason: str | None = None
+
+
+class _Chunk(BaseModel):
+    choices: list[_Piece] = []
     model: str | None = None
     usage: Any = None
 
@@ -82,6 +102,31 @@ class OpenAICompatible:
                 operation="generate",
             ) from None
 
+    async def stream(self, prompt: str, params: GenerationParams) -> AsyncGenerator[str | Answer]:
+        """Ask for one completion in pieces; an answer without the mark of its end is one that was cut off.
+
+        Raises:
+            AdapterError: of the class that fits the failure.
+        """
+        body = request_body(self._model, prompt, params) | {"stream": True, "stream_options": {"include_usage": True}}
+        received = _Received()
+        events = post_events(
+            self._client, "chat/completions", body, adapter=self._name, operation="stream", explain=explain_failure
+        )
+        async with aclosing(events):
+            async for data in events:
+                if data == _END:
+                    yield received.answer()
+                    return
+                try:
+                    text = received.add(_Chunk.model_validate_json(data))
+                except ValidationError:
+                    message = "a piece is no chat completion"
+                    raise AdapterResponseError(message, adapter=self._name, operation="stream") from None
+                if text:
+                    yield text
+        raise AdapterStreamInterruptedError("no mark of the end", adapter=self._name, operation="stream")
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
@@ -109,6 +154,31 @@ def answer_of(completion: _Completion) -> Answer:
         reason = FinishReason.REFUSAL
     text = choice.message.content or choice.message.refusal or ""
     return Answer(Generation(text, reason, _counted(completion.usage)), completion.model)
+
+
+class _Received:
+    """What the pieces of a streamed answer come to."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._whole = _Completion(choices=[_Choice(message=_Message())])
+
+    def add(self, chunk: _Chunk) -> str:
+        """Take a piece in and return its text."""
+        whole, last = self._whole, self._whole.choices[0]
+        whole.model, whole.usage = chunk.model or whole.model, chunk.usage or whole.usage
+        text = ""
+        for piece in chunk.choices[:1]:
+            reason = _REFUSED if piece.delta.refusal else piece.finish_reason
+            last.finish_reason = reason or last.finish_reason
+            text = piece.delta.content or piece.delta.refusal or ""
+        self._texts.append(text)
+        return text
+
+    def answer(self) -> Answer:
+        """Return the whole."""
+        self._whole.choices[0].message.content = "".join(self._texts)
+        return answer_of(self._whole)
 
 
 def explain_failure(content: bytes) -> tuple[str | None, type[AdapterError] | None]:

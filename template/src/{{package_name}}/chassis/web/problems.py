@@ -95,11 +95,33 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return a problem document with the status of its code; `Retry-After` when it helps."""
-    status = STATUS.get(code, 500)
+    document = _document(code, detail, instance, retryable=retryable, errors=errors, provenance=provenance)
+    all_headers = dict(headers or {})
+    if retryable and retry_after_s is not None:
+        all_headers["Retry-After"] = str(math.ceil(retry_after_s))
+    content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return Response(content, document["status"], all_headers, media_type="application/problem+json")
+
+
+def problem_of(envelope: Failed, instance: str) -> dict[str, Any]:
+    """Return the document of a failed envelope, for an answer that has begun already."""
+    error = envelope.error
+    return _document(error.code, error.message, instance, retryable=error.retryable, provenance=envelope.provenance)
+
+
+def _document(
+    code: str,
+    detail: str,
+    instance: str,
+    *,
+    retryable: bool,
+    errors: Sequence[Mapping[str, Any]] = (),
+    provenance: object = None,
+) -> dict[str, Any]:
     document: dict[str, Any] = {
         "type": f"urn:problem:{code}",
         "title": code.replace("_", " ").capitalize(),
-        "status": status,
+        "status": STATUS.get(code, 500),
         "detail": detail,
         "instance": instance,
         "code": code,
@@ -110,11 +132,7 @@ def problem(
         document["errors"] = list(errors)
     if provenance is not None:
         document["provenance"] = to_json(provenance)
-    all_headers = dict(headers or {})
-    if retryable and retry_after_s is not None:
-        all_headers["Retry-After"] = str(math.ceil(retry_after_s))
-    content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-    return Response(content, status, all_headers, media_type="application/problem+json")
+    return document
 
 
 def install_problems(app: FastAPI) -> None:

@@ -1,15 +1,19 @@
 """HTTP routes of generated text."""
 
-from typing import Annotated, Literal
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Literal, assert_never
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...chassis.contracts.envelope import Envelope, Failed, Succeeded
+from ...chassis.web.events import EventStream, event, event_stream
+from ...chassis.web.problems import CallFailed, problem_of
 from ...chassis.web.routes import PROBLEMS, end_with_caller, finished, json_response, provided, require_json
-from ...domain.genai import Generation, GenerationParams, GenerationPolicy, GenerationRequest
-from ...service.genai import GenAIService
+from ...domain.genai import Delta, Generation, GenerationParams, GenerationPolicy, GenerationRequest
+from ...service.genai import GenAIService, StreamItem
 
 _STRICT = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 _JSON_BYTES_PER_CHAR = 12
@@ -84,6 +88,15 @@ def build_router(max_prompt_chars: int) -> APIRouter:
         """Answer one prompt."""
         return finished(await service.generate(body.to_request()))
 
+    @router.post("/stream", response_class=EventStream, responses=PROBLEMS, max_body_size=max_body_size)
+    async def stream(body: GenerationBody, request: Request, service: Service) -> Response:
+        """Answer one prompt in pieces: `delta` events, and `envelope` or `error` as the last one."""
+        items = service.stream(body.to_request())
+        first = await anext(items)
+        if isinstance(first, Failed):
+            raise CallFailed(first)  # nothing was sent: an ordinary problem
+        return event_stream(_events(first, items, request.url.path))
+
     @router.post("/batch", response_model=BatchAnswer, responses=PROBLEMS, max_body_size=10 * max_body_size)
     async def generate_batch(body: BatchBody, service: Service) -> Response:
         """Answer up to 100 prompts; each item succeeds or fails by itself."""
@@ -91,3 +104,23 @@ def build_router(max_prompt_chars: int) -> APIRouter:
         return finished(answered) if isinstance(answered, Failed) else json_response({"items": answered})
 
     return router
+
+
+async def _events(first: StreamItem, rest: AsyncGenerator[StreamItem], path: str) -> AsyncGenerator[bytes]:
+    async with aclosing(rest):
+        item: StreamItem | None = first
+        while item is not None:
+            yield _event(item, path)
+            item = await anext(rest, None)
+
+
+def _event(item: StreamItem, path: str) -> bytes:
+    match item:
+        case Delta():
+            return event("delta", item)
+        case Succeeded():
+            return event("envelope", item)
+        case Failed():
+            return event("error", problem_of(item, path))
+        case _:
+            assert_never(item)
