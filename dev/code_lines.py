@@ -9,7 +9,7 @@ BUDGETS = {
     "chassis_core": 1800,
     "resilience": 1250,
     "web": 800,
-    "cli": 400,
+    "cli": 410,
     "telemetry": 600,
     "redis": 600,
     "energy": 460,

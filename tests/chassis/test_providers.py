@@ -18,17 +18,8 @@ from object_service.chassis.config.loading import load
 from object_service.chassis.config.settings import Settings
 from object_service.chassis.container import Container
 from object_service.chassis.contracts.errors import RequestError
-from object_service.chassis.contracts.work import LongWork
 from object_service.chassis.http_client import open_http
-from object_service.chassis.providers import (
-    Catalogue,
-    ProviderConfig,
-    ProviderKind,
-    Resources,
-    install_providers,
-    long_work,
-)
-from object_service.chassis.work import InProcessRunner, MemoryStore
+from object_service.chassis.providers import Catalogue, ProviderConfig, ProviderKind, Resources, install_providers
 
 RESOURCES = Resources("mine", VirtualClock(), open_http)
 
@@ -117,25 +108,6 @@ def test_a_port_must_be_closable() -> None:
 
     with pytest.raises(TypeError, match=re.escape("object has no aclose()")):
         _install(Container(), load(SERVICE), _Endless(kinds))
-
-
-async def test_long_work_runs_in_the_process_by_default() -> None:
-    """Nothing else provides it, so tasks and memory do; a second object shares them."""
-    async with Container() as container:
-        work = long_work(container)
-
-        assert "in_process" == work.mode
-        assert isinstance(work.runner, InProcessRunner)
-        assert isinstance(work.store, MemoryStore)
-        assert work is long_work(container) is container[LongWork]
-
-
-def test_a_capability_may_provide_long_work() -> None:
-    """What was provided is used."""
-    container = Container()
-    durable = container.provide(LongWork, LongWork(InProcessRunner(), MemoryStore(), "durable"))
-
-    assert durable is long_work(container)
 
 
 @pytest.mark.parametrize("fields", [{"api_key": ""}, {"api_key": "k", "base_url": "ftp://x"}], ids=["key", "url"])

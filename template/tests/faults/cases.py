@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tests.faults.server import Action, Answer, Deaf, Drip, Garbage, Huge, Reset, Stall, Truncate
+from tests.faults.server import Action, Answer, Deaf, Drip, Garbage, Huge, Reset, Stall, Stream, Truncate
 
 type Bounds = tuple[float, float]
 type Count = int | tuple[int, int]
@@ -38,6 +38,7 @@ class Step:
     most: int | None = None
     retry_after: str | None = None
     attempts: int | None = None
+    stream: bool = False
 
 
 def fits(expected: Count, found: int) -> bool:
@@ -133,6 +134,29 @@ CASES: Sequence[Case] = [
     Case("no_json", "200 with a page", [Answer(body=b"<html>")], _once(FAILED, 1)),
     Case("huge", "more than 16 MiB", [Huge()], _once(FAILED, 1, (0, 2))),
     Case("refuses", "connection refused", [], _once(FAILED, 0, attempts=3), base_url="http://127.0.0.1:9"),
+    Case("streams", "a stream", [Stream()], _once(OK, 1, stream=True)),
+    Case("late_stream", "503, then a stream", [DOWN, Stream()], _once(OK, 2, stream=True)),
+    Case("no_stream", "a stream is asked for, 503 for ever", [DOWN], _once(UNAVAILABLE, 3, stream=True)),
+    Case("cut_stream", "a stream ends in the middle", [Stream(last=Truncate())], _once(FAILED, 1, stream=True)),
+    Case(
+        "reset_stream",
+        "reset in a stream, with a key",
+        [Stream(last=Reset())],
+        _once(FAILED, 1, stream=True, headers=KEY),
+    ),
+    Case(
+        "silent_stream",
+        "a stream falls silent, idle limit 0.3 s",
+        [Stream(last=Stall())],
+        _once(TIMED_OUT, 1, (0.25, 0.8), stream=True),
+        {"TIMEOUTS__STREAM_IDLE_S": "0.3"},
+    ),
+    Case(
+        "slow_stream",
+        "a stream of 1 s, attempt limit 0.5 s",
+        [Stream(pieces=20, every_s=0.05)],
+        _once(OK, 1, (0.9, 2), stream=True),
+    ),
     Case(
         "dies",
         "503 for ever: opens after 5 in a row, answers at once, tries again",

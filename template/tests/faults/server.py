@@ -70,11 +70,20 @@ class Huge:
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """Sends `pieces` of a streamed answer, one each `every_s` seconds, and then does what `last` says."""
+
+    pieces: int = 3
+    every_s: float = 0.01
+    last: "Stall | Reset | Truncate | None" = None
+
+
+@dataclass(frozen=True, slots=True)
 class Deaf:
     """Never reads the request; the connection stays open."""
 
 
-type Action = Answer | Stall | Drip | Reset | Truncate | Garbage | Huge | Deaf
+type Action = Answer | Stall | Drip | Reset | Truncate | Garbage | Huge | Stream | Deaf
 
 
 @dataclass(slots=True)
@@ -166,8 +175,9 @@ async def _act(action: Action, reader: asyncio.StreamReader, writer: asyncio.Str
         case Reset():
             writer.write(_head(200, len(COMPLETION)) + COMPLETION[:9] if action.in_body else b"")
             await writer.drain()
-            linger = struct.pack("ii", 1, 0)
-            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            _reset(writer)
+        case Stream():
+            await _stream(action, reader, writer)
         case Truncate():
             writer.write(_head(200, len(COMPLETION)) + COMPLETION[: len(COMPLETION) // 2])
         case Garbage():
@@ -187,6 +197,30 @@ async def _send(writer: asyncio.StreamWriter, pieces: Iterable[bytes], length: i
         writer.write(piece)
         await writer.drain()
         await asyncio.sleep(pause_s)
+
+
+async def _stream(action: Stream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Send pieces as server-sent events; without a `last` deed the answer ends as it should."""
+    writer.write(b"HTTP/1.1 200 Scripted\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+    for number in range(action.pieces):
+        choice = {"delta": {"content": f"piece {number} "}, "finish_reason": None}
+        writer.write(f"data: {json.dumps({'choices': [choice]})}\n\n".encode())
+        await writer.drain()
+        await asyncio.sleep(action.every_s)
+    match action.last:
+        case None:
+            writer.write(b"data: [DONE]\n\n")
+        case Stall():
+            await _gone(reader)
+        case Reset():
+            _reset(writer)
+        case Truncate():
+            pass
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Have the connection closed with a reset."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 async def _gone(reader: asyncio.StreamReader) -> None:

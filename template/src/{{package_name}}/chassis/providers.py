@@ -18,13 +18,11 @@ from .container import Container
 from .contracts.call import Operation
 from .contracts.clock import Clock
 from .contracts.providers import Provider, Providers
-from .contracts.work import LongWork
 from .http_client import open_http
 from .resilience.assembly import Guards, Surroundings
 from .resilience.fallback import Route
 from .resilience.pipeline import guard
 from .resilience.settings import Resilience
-from .work import InProcessRunner, MemoryStore
 
 if TYPE_CHECKING:
     import httpx2
@@ -166,12 +164,3 @@ def install_providers[P](
         guarded = guard(port, guards.pipeline, operations, provider=instance.name, kind=instance.kind)
         providers[instance.name] = Provider(instance.name, instance.kind, guarded)
     return Providers(settings[section].provider, providers)
-
-
-def long_work(container: Container) -> LongWork:
-    """Return what a capability provides for long work, otherwise run it inside this process."""
-    if LongWork in container:
-        return container[LongWork]
-    runner = InProcessRunner()
-    container.on_close(runner.aclose)
-    return container.provide(LongWork, LongWork(runner, MemoryStore(), "in_process"))

@@ -17,7 +17,7 @@ from .breaker import Breaker, BreakerLimits, Breakers
 from .cache import Answers, Cache, MemoryAnswers, SharedAnswers
 from .deadlines import AttemptTimeout, Deadline
 from .fallback import OtherProvider, Route, Stale
-from .guards import Admission, BreakerGuard, BreakerPeek, BulkheadGuard, RateGuard, SharedAdmission
+from .guards import Admission, BreakerGuard, BreakerPeek, BulkheadGuard, RateGuard
 from .limits import Bulkhead, RateLimiter, RetryBudget
 from .pipeline import Middleware, Pipeline
 from .retry import Retry
@@ -176,6 +176,8 @@ class Guards:
         breaker, shared = self._settings.breaker, self._surroundings.shared
         if breaker.scope == "process" or shared is None:
             return None
+        from .shared import SharedAdmission  # noqa: PLC0415 - only with something to share
+
         return SharedAdmission(shared, breaker.probes, self._breaker_limits.lease_s)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from ..contracts.call import HELD
 from ..contracts.context import current
@@ -22,9 +22,6 @@ from .breaker import Breaker, Breakers, BreakerState, Permit
 from .deadlines import within
 from .limits import Bulkhead
 from .pipeline import Call, Proceed
-
-if TYPE_CHECKING:
-    from .shared import SharedState
 
 _log = logging.getLogger(__name__)
 
@@ -126,30 +123,6 @@ class BulkheadGuard:
                 _when_ended(threads, bulkhead.release)
             else:
                 bulkhead.release()
-
-
-class SharedAdmission:
-    """Leave to probe by Redis; while that is away, every replica probes for itself."""
-
-    def __init__(self, shared: "SharedState", probes: int, lease_s: float) -> None:
-        """Take the probes that run at once over all replicas, and after how long a lost one counts no more."""
-        self._shared = shared
-        self._probes = probes
-        self._lease_s = lease_s
-
-    async def admit(self, call: Call, token: str) -> bool:
-        """Tell whether this probe may run."""
-        key = _probe_key(call)
-        admitted = await self._shared.admit_probe(key, token, probes=self._probes, lease_s=self._lease_s)
-        return admitted is not False
-
-    async def end(self, call: Call, token: str) -> None:
-        """Give the place of a probe back."""
-        await self._shared.end_probe(_probe_key(call), token)
-
-
-def _probe_key(call: Call) -> str:
-    return f"probe:{call.provider}:{call.operation.name}"
 
 
 class BreakerGuard:

@@ -13,6 +13,7 @@ from ..redis import Reach, RedisLine
 
 if TYPE_CHECKING:
     from ..redis import Redis
+    from .pipeline import Call
 
 _RESERVE = """
 local time = redis.call('TIME')
@@ -103,6 +104,30 @@ class SharedState:
         await self._values.aclose()
         with suppress(Exception):  # a connection that cannot be closed is gone
             await self._redis.aclose()
+
+
+class SharedAdmission:
+    """Leave to probe by Redis; while that is away, every replica probes for itself."""
+
+    def __init__(self, shared: SharedState, probes: int, lease_s: float) -> None:
+        """Take the probes that run at once over all replicas, and after how long a lost one counts no more."""
+        self._shared = shared
+        self._probes = probes
+        self._lease_s = lease_s
+
+    async def admit(self, call: "Call", token: str) -> bool:
+        """Tell whether this probe may run."""
+        key = _probe_key(call)
+        admitted = await self._shared.admit_probe(key, token, probes=self._probes, lease_s=self._lease_s)
+        return admitted is not False
+
+    async def end(self, call: "Call", token: str) -> None:
+        """Give the place of a probe back."""
+        await self._shared.end_probe(_probe_key(call), token)
+
+
+def _probe_key(call: "Call") -> str:
+    return f"probe:{call.provider}:{call.operation.name}"
 
 
 def _reservation(answer: Any) -> tuple[bool, float]:
