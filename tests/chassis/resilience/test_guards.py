@@ -18,7 +18,8 @@ from object_service.chassis.contracts.errors import (
     ServiceError,
 )
 from object_service.chassis.resilience.assembly import Guards
-from object_service.chassis.resilience.breaker import BreakerState
+from object_service.chassis.resilience.breaker import Breaker, BreakerState, Permit
+from object_service.chassis.resilience.settings import Resilience
 
 
 async def _code(awaitable: Any) -> str:
@@ -225,6 +226,22 @@ async def test_an_open_breaker_is_told_once(caplog: pytest.LogCaptureFixture) ->
 
     told = [(r.levelname, r.message) for r in caplog.records if r.message.startswith("breaker")]
     assert [("WARNING", "breaker_opened"), ("INFO", "breaker_closed")] == told
+
+
+@pytest.mark.parametrize("every_s", [10.0, 1.0, 0.01], ids=["six-a-minute", "one-a-second", "hundred-a-second"])
+def test_the_shipped_breaker_opens_at_any_traffic(every_s: float) -> None:
+    """A provider that dies is noticed after five calls, be they a minute apart or a moment."""
+    seconds = [0.0]
+    breaker = Breaker(Guards("mine", Resilience()).breakers["ask"]._limits, lambda: seconds[0])
+    states = []
+    for healthy in [True] * 1000 + [False] * 5:
+        permit = breaker.acquire()
+        assert isinstance(permit, Permit)
+        (breaker.success if healthy else breaker.failure)(permit)
+        states.append(breaker.state)
+        seconds[0] += every_s
+
+    assert [BreakerState.CLOSED] * 1004 + [BreakerState.OPEN] == states
 
 
 def test_the_shipped_breaker_follows_the_attempt() -> None:
