@@ -104,7 +104,7 @@ FAILING = {
         "Did you mean 'echo'? Available: echo, energy.",
     ),
     "no such command": (["generat"], 2, "No such command 'generat'"),
-    "no such option": (["generate", "a", "--stream"], 2, "No such option"),
+    "no such option": (["generate", "a", "--streamed"], 2, "No such option"),
     "missing argument": (["generate"], 2, "Missing argument 'text'"),
     "environment": (["--environment", "moon", "providers"], 2, "'moon' is not one of"),
     "port is text": (["serve", "--port", "x"], 2, "Invalid value for '--port'"),
@@ -278,7 +278,7 @@ def test_openapi_names_every_route(my_service: Command) -> None:
     """`openapi` prints the document with a success and the problems of every operation."""
     document = json.loads(my_service("openapi").stdout)
     operations = [(path, method, found) for path, item in document["paths"].items() for method, found in item.items()]
-    assert 9 == len(operations)
+    assert 10 == len(operations)
     assert [] == [path for path, _, found in operations if path.startswith("/v1") and "4XX" not in found["responses"]]
     references = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document)))
     assert set() == references - set(document["components"]["schemas"])

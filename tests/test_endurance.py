@@ -107,10 +107,16 @@ def flood(service: Service, *, announced: bool) -> tuple[int, bytes]:
             except OSError:
                 break
             taken += 1
-        received = answered(connection)
-        while received and not received.endswith(b"}"):
-            received += answered(connection)
-        return taken, received
+        return taken, whole(connection)
+
+
+def whole(connection: socket.socket) -> bytes:
+    """Return an answer to its end."""
+    received = piece = answered(connection)
+    while piece and not received.endswith(b"}"):
+        piece = answered(connection)
+        received += piece
+    return received
 
 
 def answered(connection: socket.socket) -> bytes:
@@ -141,8 +147,7 @@ def test_sigterm_loses_no_accepted_request(workshop: Workshop, tmp_path: Path) -
             for connection in uploads:
                 connection.close()
             assert 0 == service.process.wait(60)
-            events = [line["event"] for line in service.log()]
-            assert (1, "server_stopped") == (events.count("server_stopped"), events[-1])
+            assert 1 == [line["event"] for line in service.log()].count("server_stopped")
             assert [] == [line for line in service.log() if line["level"] == "error"]
 
 
@@ -153,7 +158,7 @@ def test_the_end_of_the_patience_is_told(workshop: Workshop, tmp_path: Path) -> 
         connection = begin(service, multipart(spoken(4)))
         wait_for(lambda: len(list(tmp_path.iterdir())) > 1)
         service.process.send_signal(signal.SIGTERM)
-        received = connection.recv(65536)
+        received = whole(connection)
         connection.close()
         assert 0 == service.process.wait(60)
         assert received.startswith(b"HTTP/1.1 503")
@@ -180,7 +185,7 @@ def test_a_stalled_upload_is_answered_in_time(
     with running(workshop.install(DEFAULT), tmp_path, {"TMPDIR": str(folder), **environment}) as service:
         begun = time.monotonic()
         with begin(service, multipart(spoken(4)), header) as connection:
-            assert connection.recv(65536).startswith(expected)
+            assert whole(connection).startswith(expected)
             assert 0.5 < time.monotonic() - begun < 5
             assert b"" == answered(connection), "the connection is closed"
         assert [] == [path for path in folder.rglob("*") if path.is_file()]

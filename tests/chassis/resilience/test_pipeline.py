@@ -133,6 +133,14 @@ async def test_what_is_no_operation_reaches_the_port_itself() -> None:
         _ = guarded.missing  # type: ignore[attr-defined] # the point of the test
 
 
+def test_an_operation_that_the_port_lacks_is_lacking() -> None:
+    """A port may do less than its object knows, and can be asked whether it does."""
+    operations = {**OPERATIONS, "tell": Operation("tell", idempotent=False, returns="stream")}
+    guarded = guard(Greeter(), Pipeline([]), operations, provider="mine", kind="stub")
+
+    assert (True, False) == (hasattr(guarded, "greet"), hasattr(guarded, "tell"))
+
+
 def test_an_operation_is_steering_only_when_it_says_so() -> None:
     """The default is an ordinary call."""
     assert Operation("x", idempotent=True, control=False) == Operation("x", idempotent=True)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from ..chassis.contracts.call import Operation
 from ..chassis.contracts.errors import RequestError
@@ -119,16 +119,21 @@ class TextGenerator(Protocol):
         """
         ...
 
+    async def aclose(self) -> None:
+        """Release what the provider holds; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class StreamingGenerator(Protocol):
+    """What a text generator also has when it can answer in pieces; of others the whole text is the only piece."""
+
     def stream(self, prompt: str, params: GenerationParams) -> AsyncGenerator[str | Answer]:
         """Answer a prompt in pieces of text; the last item is the answer as `generate` returns it.
 
         Raises:
             AdapterError: when the provider cannot answer, before or between the pieces.
         """
-        ...
-
-    async def aclose(self) -> None:
-        """Release what the provider holds; a second call does nothing."""
         ...
 
 

@@ -29,6 +29,7 @@ from ..domain.genai import (
     Generation,
     GenerationParams,
     GenerationRequest,
+    StreamingGenerator,
     TextGenerator,
     check_prompt,
 )
@@ -144,7 +145,7 @@ class GenAIService:
         prepared = self._prepare(request)
         id_, provenance, record, pieces = new_id("gen"), self._begun(prepared), CallRecord(), list[str]()
         effective = GenerationParams.of(prepared.behaviour.values)
-        async with aclosing(prepared.provider.port.stream(request.prompt, effective)) as stream:
+        async with aclosing(_pieces(prepared.provider.port, request.prompt, effective)) as stream:
             try:
                 # The pipeline begins with the first item, in a task of its own that inherits the record.
                 with recording(record):
@@ -211,6 +212,18 @@ class GenAIService:
         if refused and prepared.behaviour.values.get("on_refusal", "fail") == "fail":
             text = "The provider refused to answer."
             raise _RefusedError("refusal", adapter=prepared.provider.name, operation="generate", user_message=text)
+
+
+async def _pieces(port: TextGenerator, prompt: str, params: GenerationParams) -> AsyncGenerator[str | Answer]:
+    """Yield what a provider streams, or all of its text at once."""
+    if isinstance(port, StreamingGenerator):
+        async with aclosing(port.stream(prompt, params)) as stream:
+            async for item in stream:
+                yield item
+    else:
+        answer = await port.generate(prompt, params)
+        yield answer.generation.text
+        yield answer
 
 
 def _cut_off(prepared: _Prepared) -> Answer:

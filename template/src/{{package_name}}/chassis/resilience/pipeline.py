@@ -92,7 +92,8 @@ class _Guarded:
 def guard[P](port: P, pipeline: Pipeline, operations: Mapping[str, Operation], *, provider: str, kind: str) -> P:
     """Return a stand-in of the same type whose `operations` run through the pipeline.
 
-    Attributes that are no operation (such as `aclose`) reach the port itself.
+    Attributes that are no operation (such as `aclose`) reach the port itself; an operation that the port does not have,
+    the stand-in does not have either.
     """
     run = pipeline.run
 
@@ -115,4 +116,5 @@ def guard[P](port: P, pipeline: Pipeline, operations: Mapping[str, Operation], *
 
         return {"answer": call, "stream": stream, "session": session}[operation.returns]
 
-    return cast("P", _Guarded(port, {name: guarded(operation) for name, operation in operations.items()}))
+    present = {name: guarded(operation) for name, operation in operations.items() if hasattr(port, name)}
+    return cast("P", _Guarded(port, present))

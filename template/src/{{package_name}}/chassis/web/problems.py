@@ -172,10 +172,13 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> Response:
-        is_json = request.headers.get("content-type", "").lower().startswith("application/json")
-        unreadable = ("malformed_json", _NO_JSON) if is_json else ("invalid_request", str(error.detail))
-        code, detail = _OF_STATUS.get(error.status_code, unreadable)
+        code, detail = _OF_STATUS.get(error.status_code) or _unreadable(request, error)
         return problem(code, detail, instance=request.url.path, headers=error.headers)
+
+
+def _unreadable(request: Request, error: HTTPException) -> tuple[str, str]:
+    is_json = request.headers.get("content-type", "").lower().startswith("application/json")
+    return ("malformed_json", _NO_JSON) if is_json else ("invalid_request", str(error.detail))
 
 
 def _located(error: ServiceError) -> Sequence[Mapping[str, Any]]:
