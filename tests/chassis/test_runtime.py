@@ -11,6 +11,7 @@ from object_service.chassis.config.settings import Settings
 from object_service.chassis.container import Container
 from object_service.chassis.features import Feature
 from object_service.chassis.logs import LogSection
+from object_service.chassis.resilience.assembly import Surroundings
 from object_service.chassis.runtime import Runtime
 from object_service.chassis.web.settings import HttpSection
 
@@ -83,3 +84,12 @@ async def test_logging_is_configured_before_anything_is_installed(capsys: pytest
         pass
 
     assert '"event": "installing"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("scope", ["process", "redis"])
+async def test_redis_is_opened_only_to_share(scope: str) -> None:
+    """Nothing of it is touched by a service whose providers share nothing."""
+    arguments: dict[tuple[str, ...], Any] = {("providers", "stub", "resilience", "breaker", "scope"): scope}
+    runtime = Runtime((WEATHER,))
+    async with runtime.started(runtime.load(arguments)) as container:
+        assert (scope == "redis") == (container[Surroundings].shared is not None)

@@ -1,14 +1,18 @@
 """What routes ask of a request, and how they answer."""
 
+import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+from fastapi import Request
 
 from chassis.web.app import FEATURES, client_of, get, problem_of
 from object_service.chassis.config.loading import load
 from object_service.chassis.container import Container
 from object_service.chassis.web.app import build_app, openapi_document
-from object_service.chassis.web.routes import json_response
+from object_service.chassis.web.routes import end_with_caller, json_response
 
 
 @dataclass(frozen=True)
@@ -95,3 +99,33 @@ def test_the_document_describes_routes_and_problems() -> None:
     assert {"in", "pointer", "code", "message"} == set(components["schemas"]["ProblemItem"]["properties"])
     assert {"status", "checks"} == set(components["schemas"]["Readiness"]["required"])
     assert {"service", "version", "environment"} < set(components["schemas"]["Info"]["required"])
+
+
+async def _watched(*messages: str) -> tuple[bool, list[str]]:
+    """Run work for a caller from whom these messages come; tell whether it was cancelled, and what came of it."""
+    notes: list[str] = []
+    left = list(messages)
+
+    async def receive() -> dict[str, Any]:
+        if left:
+            return {"type": left.pop(0)}
+        await asyncio.Event().wait()
+        return {}
+
+    async def work() -> None:
+        request = Request({"type": "http"}, receive)
+        async with asynccontextmanager(end_with_caller)(request):
+            await asyncio.sleep(0.02)
+            notes.append("done")
+
+    task = asyncio.create_task(work())
+    await asyncio.wait([task])
+    await asyncio.sleep(0)
+    assert 1 == len(asyncio.all_tasks()), "the watcher has ended"
+    return task.cancelled(), notes
+
+
+async def test_work_ends_with_its_caller() -> None:
+    """Who hangs up cancels what was asked for; the rest of a body does not."""
+    assert (True, []) == await _watched("http.request", "http.disconnect")
+    assert (False, ["done"]) == await _watched("http.request")

@@ -1,0 +1,122 @@
+"""Events of a provider: read one by one from a real client, with every failure translated."""
+
+from collections.abc import AsyncIterator, Callable
+
+import httpx2
+import pytest
+from pydantic import HttpUrl, SecretStr
+
+from object_service.chassis import http_client
+from object_service.chassis.contracts.errors import (
+    AdapterConnectionError,
+    AdapterError,
+    AdapterQuotaError,
+    AdapterRateLimitedError,
+    AdapterResponseError,
+    AdapterTimeoutError,
+    RequestState,
+)
+from object_service.chassis.http_client import open_http, post_events
+from object_service.chassis.providers import HttpProviderConfig
+
+CONFIG = HttpProviderConfig(base_url=HttpUrl("https://api.example/v1/"), api_key=SecretStr("key-abc"))
+EVENTS = {"Content-Type": "text/event-stream"}
+
+
+class _Parts(httpx2.AsyncByteStream):
+    """A body that comes in parts; an error among them is raised."""
+
+    def __init__(self, *parts: bytes | Exception) -> None:
+        self._parts = parts
+        self.closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self._parts:
+            if isinstance(part, Exception):
+                raise part
+            yield part
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def _told(
+    handler: Callable[[httpx2.Request], httpx2.Response], events: list[str], known: type[AdapterError] | None = None
+) -> None:
+    async with open_http(CONFIG) as real:
+        client = httpx2.AsyncClient(
+            transport=httpx2.MockTransport(handler), base_url=real.base_url, headers=real.headers
+        )
+        async with client:
+            async for data in post_events(
+                client, "chat", {"a": 1}, adapter="mine", operation="stream", explain=lambda _: ("no_money", known)
+            ):
+                events.append(data)  # noqa: PERF401 - what came before an error counts
+
+
+async def test_the_data_of_each_event_is_yielded() -> None:
+    """Comments, names and blank lines are not; a piece of the body need not end where an event does."""
+    body = _Parts(b": hello\n\nevent: x\ndata: {", b'"a": 1}\n\nda', b"ta:two\r\n\r\nid: 7\n\n")
+
+    events: list[str] = []
+    await _told(lambda _: httpx2.Response(200, headers=EVENTS, stream=body), events)
+
+    assert ['{"a": 1}', "two"] == events
+    assert body.closed
+
+
+async def test_a_failure_has_its_class() -> None:
+    """Like an ordinary call: by its status, with the time to come back and the code of the body."""
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        del request
+        return httpx2.Response(429, headers={"Retry-After": "7"}, content=b"{}")
+
+    with pytest.raises(AdapterRateLimitedError) as caught:
+        await _told(handler, [])
+
+    assert (7, "no_money") == (caught.value.retry_after_s, caught.value.provider_code)
+
+
+async def test_a_body_may_tell_the_class() -> None:
+    """A used-up quota comes as a rate limit otherwise."""
+    with pytest.raises(AdapterQuotaError):
+        await _told(lambda _: httpx2.Response(429, content=b"{}"), [], AdapterQuotaError)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/json"}], ids=["none", "json"])
+async def test_what_is_no_stream_is_unreadable(headers: dict[str, str]) -> None:
+    """A success with something else than events."""
+    with pytest.raises(AdapterResponseError, match="no stream of events"):
+        await _told(lambda _: httpx2.Response(200, headers=headers, content=b"{}"), [])
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (httpx2.ReadError("x"), AdapterConnectionError),
+        (httpx2.ReadTimeout("x"), AdapterTimeoutError),
+        (httpx2.RemoteProtocolError("x"), AdapterConnectionError),
+    ],
+    ids=["reset", "silence", "protocol"],
+)
+async def test_what_breaks_in_the_middle_is_translated(error: Exception, expected: type[AdapterError]) -> None:
+    """The events before it have been handed on; nobody knows how far the provider came."""
+    events: list[str] = []
+    stream = _Parts(b"data: one\n\n", error)
+    with pytest.raises(expected) as caught:
+        await _told(lambda _: httpx2.Response(200, headers=EVENTS, stream=stream), events)
+
+    assert (["one"], RequestState.UNKNOWN) == (events, caught.value.request_state)
+    assert error is caught.value.__cause__
+
+
+async def test_an_endless_stream_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory stays bounded, and so does what is read in all."""
+    monkeypatch.setattr(http_client, "MAX_ANSWER_BYTES", 1000)
+    events: list[str] = []
+    stream = _Parts(*[b"data: " + b"x" * 94 + b"\n\n"] * 100)
+    with pytest.raises(AdapterResponseError, match="longer than 1000 bytes"):
+        await _told(lambda _: httpx2.Response(200, headers=EVENTS, stream=stream), events)
+
+    assert 10 == len(events)
