@@ -163,6 +163,17 @@ def test_the_correlation_id_is_redacted(given_: str, written: str) -> None:
     assert written == line["correlation_id"]
 
 
+def test_a_trace_is_named_where_there_is_one() -> None:
+    """With the id that the caller's tracing knows, from the header of the request."""
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    with entered(Context("c", traceparent=f"00-{trace}-b7ad6b7169203331-01")):
+        traced = _one_line(lambda logger: logger.error("it_happened"))
+    with entered(Context("c")):
+        plain = _one_line(lambda logger: logger.error("it_happened"))
+
+    assert (trace, False) == (traced["trace_id"], "trace_id" in plain)
+
+
 def test_an_exception_brings_its_trace() -> None:
     """The trace with all causes is one field; without an exception there is none."""
     line = _one_line(lambda logger: _logged_exception(logger, "x"))
