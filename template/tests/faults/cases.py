@@ -152,6 +152,15 @@ CASES: Sequence[Case] = [
         {"TIMEOUTS__STREAM_IDLE_S": "0.3"},
     ),
     Case(
+        "left_stream",
+        "5 callers leave a stream: nothing looks like a failure",
+        [*[Stream(last=Stall())] * 5, Stream()],
+        [
+            Step({"gone": 5}, 5, (0.1, 1), calls=5, at_once=True, stream=True, leave_s=0.2),
+            Step({OK: 1}, 1, stream=True),
+        ],
+    ),
+    Case(
         "slow_stream",
         "a stream of 1 s, attempt limit 0.5 s",
         [Stream(pieces=20, every_s=0.05)],

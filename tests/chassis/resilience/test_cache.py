@@ -240,6 +240,23 @@ async def test_what_no_other_provider_is_asked_for(operation: str) -> None:
     assert ([], False) == (second.calls, record.fallback_used)
 
 
+@pytest.mark.parametrize("left_s", [None, 0.02], ids=["unable", "no-time"])
+async def test_a_provider_that_cannot_help_is_not_asked(left_s: float | None, caplog: pytest.LogCaptureFixture) -> None:
+    """One without the operation, or one for which no time is left: the first failure goes out as it is."""
+
+    class _Unable:
+        calls: tuple[Any, ...] = ()
+
+    first = Scripted([down() if left_s is None else lambda: asyncio.sleep(10)])
+    second = Scripted()
+    front = _pair(first, _Unable() if left_s is None else second)  # type: ignore[arg-type] # the point of the test
+    with entered(Context("c") if left_s is None else Context("c").shortened(left_s)), pytest.raises(AdapterError):
+        await front.ask("x")
+
+    assert [] == second.calls
+    assert [] == [line for line in caplog.records if line.message == "provider_call_fell_back"]
+
+
 async def test_two_failures_are_the_chosen_provider_s() -> None:
     """If both fail, the caller hears of the one that was chosen."""
     first, second = Scripted([down(retry_after_s=7)]), Scripted([wrong()])

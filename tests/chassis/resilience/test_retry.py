@@ -1,5 +1,6 @@
 """Retry: what is repeated, after which pause, and who pays for it."""
 
+import asyncio
 import contextlib
 import logging
 from typing import Any
@@ -141,6 +142,20 @@ async def test_stopping_ends_a_pause() -> None:
 
     assert "provider_unavailable" == await _ask(port, Pauses(until_stop=1))
     assert 1 == len(port.calls)
+
+
+async def test_an_attempt_that_is_not_made_costs_nothing() -> None:
+    """Callers who leave in a pause do not use up the budget of those who stay."""
+    port = Scripted([down(retry_after_s=5)])
+    front, guards = guarded(port, without("breaker"))
+    tasks = [asyncio.create_task(front.ask("x")) for _ in range(20)]
+    await asyncio.sleep(0.02)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+    assert guards.budget is not None
+    assert (500, 20, 0) == (guards.budget.tokens, len(port.calls), guards.retries["ask"])
 
 
 async def test_a_refusal_of_our_own_ends_the_call() -> None:

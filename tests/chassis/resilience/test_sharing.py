@@ -98,7 +98,7 @@ async def test_a_probe_asks_for_leave(away: bool) -> None:  # noqa: FBT001 - a c
     await _open(front)
 
     assert "fine" == await front.ask("x")
-    assert [("admit", "probe:mine:ask", {"probes": 2, "lease_s": 600}), ("end", "probe:mine:ask", "probe_")] == (
+    assert [("admit", "probe:mine:ask", {"probes": 2, "lease_s": 61}), ("end", "probe:mine:ask", "probe_")] == (
         shared.asked
     )
 

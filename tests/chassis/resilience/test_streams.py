@@ -244,6 +244,20 @@ async def test_the_consumer_s_context_reaches_the_provider() -> None:
     assert 6 < (seen[0].remaining_s() or 0) <= 7
 
 
+async def test_a_first_piece_closes_the_breaker() -> None:
+    """A long stream that finds the provider back does not keep everybody else waiting for its end."""
+    port = Teller(*[[down()]] * 5, ["a", hang], ["b"])
+    front, guards = _front(port, without("retry", breaker={"open_s": 0.01}))
+    for _ in range(5):
+        with pytest.raises(AdapterError):
+            await _collect(front.tell())
+    await asyncio.sleep(0.02)
+    async with aclosing(front.tell()) as stream:
+        await anext(stream)
+        assert BreakerState.CLOSED is guards.breakers["tell"].state
+        assert ["b"] == await _collect(front.tell())
+
+
 async def test_a_session_is_held_open() -> None:
     """It is closed when the consumer leaves, in the task that opened it, and the place is given back then."""
     port = Teller(["session"])

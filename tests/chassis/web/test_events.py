@@ -79,5 +79,6 @@ async def test_leaving_closes_the_source(waits: bool, monkeypatch: pytest.Monkey
     await anext(stream)
     await anext(stream)
     await stream.aclose()
+    await asyncio.sleep(0.01)
 
     assert [True] == closed

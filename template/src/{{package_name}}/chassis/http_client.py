@@ -1,5 +1,6 @@
 """HTTP client: one per provider; sends one request and translates every way it can fail."""
 
+import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -61,7 +62,10 @@ _BY_STATUS: Mapping[int, type[AdapterError]] = {
     504: AdapterTimeoutError,
 }
 
-_MAX_RETRY_DIGITS = 9
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_LONGEST_S = 1e9
+"""What longer pauses count as: beyond any limit, and still a number that can be passed on."""
+
 _LEAST_S = 1e-6
 
 
@@ -74,11 +78,11 @@ def open_http(config: "HttpProviderConfig") -> "httpx2.AsyncClient":
     import httpx2  # noqa: PLC0415 - 0.07 s that a service without HTTP providers does not pay
 
     timeouts, pool = config.resilience.timeouts, config.resilience.http
-    total_s, most = timeouts.of_answer()[1], config.resilience.max_connections()
+    most = config.resilience.max_connections()
     return httpx2.AsyncClient(
         base_url=str(config.base_url),
         headers={"Authorization": f"Bearer {config.api_key.get_secret_value()}"},
-        timeout=httpx2.Timeout(total_s, connect=timeouts.connect_s, pool=timeouts.connect_s),
+        timeout=httpx2.Timeout(None, connect=timeouts.connect_s, pool=timeouts.connect_s),
         limits=httpx2.Limits(
             max_connections=most,
             max_keepalive_connections=most,
@@ -136,19 +140,34 @@ async def post_events(
                 raise failure_of(response.status_code, response.headers, where, *known)
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
                 raise AdapterResponseError("the answer is no stream of events", **where)
-            async for line in _lines(response, where):
-                if line.startswith("data:"):
-                    yield line.removeprefix("data:").removeprefix(" ")
+            async for data in _events(response, where):
+                yield data
 
 
-async def _lines(response: "httpx2.Response", where: Where) -> AsyncGenerator[str]:
-    """Yield the lines of an answer; one that never ends is cut."""
-    size = 0
-    async for line in response.aiter_lines():
-        size += len(line)
+async def _events(response: "httpx2.Response", where: Where) -> AsyncGenerator[str]:
+    """Yield the data of each event; its lines end with CR, LF or both, and with nothing else.
+
+    Source: HTML Living Standard, parsing an event stream.
+    """
+    size, rest, data = 0, b"", list[str]()
+    async for piece in response.aiter_bytes():
+        size += len(piece)
         if size > MAX_ANSWER_BYTES:
             raise AdapterResponseError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes", **where)
-        yield line
+        buffer = rest + piece
+        held = buffer[-1:] if buffer.endswith(b"\r") else b""  # half of a line end, perhaps
+        *lines, last = _LINE_END.split(buffer.removesuffix(held) if held else buffer)
+        rest = last + held
+        for line in lines:
+            if line.startswith(b"data:"):
+                data.append(line.removeprefix(b"data:").removeprefix(b" ").decode(errors="replace"))
+            elif not line and data:
+                yield "\n".join(data)
+                data = []
+    if rest.startswith(b"data:"):
+        data.append(rest.removeprefix(b"data:").strip().decode(errors="replace"))
+    if data:
+        yield "\n".join(data)
 
 
 @contextmanager
@@ -230,17 +249,16 @@ def failure_of(
 
 
 def retry_after(value: str | None) -> float | None:
-    """Return the seconds that a `Retry-After` header asks for; a past date means 0, garbage and centuries mean None.
+    """Return the seconds that a `Retry-After` header asks for; a past date means 0, garbage means None.
 
     Source: RFC 9110, section 10.2.3.
     """
-    if value is None:
-        return None
-    if value.strip().isascii() and value.strip().isdigit():
-        return float(value) if len(value.strip()) <= _MAX_RETRY_DIGITS else None
+    text = "" if value is None else value.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text), _LONGEST_S)
     try:
-        moment = parsedate_to_datetime(value)
+        moment = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return max(0.0, (aware - datetime.now(UTC)).total_seconds())
+    return min(max(0.0, (aware - datetime.now(UTC)).total_seconds()), _LONGEST_S)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .spans import Spans
 
 _MIN_WINDOW_S = 30.0
+_SLACK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ class Guards:
             return None
         from .shared import SharedAdmission  # noqa: PLC0415 - only with something to share
 
-        return SharedAdmission(shared, breaker.probes, self._breaker_limits.lease_s)
+        return SharedAdmission(shared, breaker.probes, self._settings.timeouts)
 
 
 def _breaker_limits(settings: Resilience) -> BreakerLimits:
@@ -192,5 +193,5 @@ def _breaker_limits(settings: Resilience) -> BreakerLimits:
         open_s=breaker.open_s,
         max_open_s=max(breaker.open_s, breaker.max_open_s),
         probes=breaker.probes,
-        lease_s=max(timeouts.of_stream(), attempt_s),
+        lease_s=max(attempt_s, timeouts.control_attempt_s, timeouts.stream_first_chunk_s) + _SLACK_S,
     )

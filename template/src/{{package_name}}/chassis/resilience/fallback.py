@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..contracts.call import current_record
-from ..contracts.errors import AdapterError, AdapterTimeoutError
+from ..contracts.errors import AdapterDeadlineError, AdapterError, AdapterTimeoutError
 from .cache import Cache
 from .pipeline import Call, Pipeline, Proceed
 from .retry import LOCAL
@@ -51,7 +51,8 @@ class OtherProvider:
         try:
             return await proceed(call)
         except AdapterError as error:
-            if not replaceable(call, error):
+            able = hasattr(self._routes[self._other].port, call.operation.name)
+            if not able or isinstance(error, AdapterDeadlineError) or not replaceable(call, error):
                 raise
             _announce(call, error, self._other)
             route = self._routes[self._other]

@@ -171,6 +171,9 @@ class BreakerGuard:
 
 
 async def _reported(call: Call, proceed: Proceed, breaker: Breaker, permit: Permit) -> Any:
+    if permit.probes and call.pipe is not None:
+        # Its first piece shows that the provider is back; nobody has to wait for the end of a stream.
+        call.pipe.on_start = lambda: _succeeded(call, breaker, permit)
     try:
         answer = await proceed(call)
     except AdapterError as error:
@@ -186,13 +189,17 @@ async def _reported(call: Call, proceed: Proceed, breaker: Breaker, permit: Perm
         breaker.release(permit)
         raise
     if permit.probes:
-        before = breaker.state
-        breaker.success(permit)
-        if before is not BreakerState.CLOSED and breaker.state is BreakerState.CLOSED:
-            _log.info("breaker_closed", extra=_where(call))
+        _succeeded(call, breaker, permit)
     else:
         breaker.success(permit)
     return answer
+
+
+def _succeeded(call: Call, breaker: Breaker, probe: Permit) -> None:
+    before = breaker.state
+    breaker.success(probe)
+    if before is not BreakerState.CLOSED and breaker.state is BreakerState.CLOSED:
+        _log.info("breaker_closed", extra=_where(call))
 
 
 def _when_ended(threads: Sequence[Future[Any]], release: Callable[[], None]) -> None:

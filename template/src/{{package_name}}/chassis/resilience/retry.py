@@ -62,9 +62,9 @@ class Retry:
             if pause_s is None or cost is None:
                 break
             _log.warning("provider_call_retried", extra=_fields(call, error, failed + 1, pause_s))
-            self.retries[call.operation.name] += 1
-            if not await self._pause(pause_s):
+            if not await self._paused(pause_s, cost):
                 break
+            self.retries[call.operation.name] += 1
             try:
                 answer = await proceed(call)
             except LOCAL:
@@ -76,6 +76,16 @@ class Retry:
                 self._refund(spent + cost)
                 return answer
         raise error
+
+    async def _paused(self, pause_s: float, cost: int) -> bool:
+        """Wait; what was paid comes back when the attempt is not made, because the caller or the service goes."""
+        going_on = False
+        try:
+            going_on = await self._pause(pause_s)
+        finally:
+            if not going_on:
+                self._refund(cost)
+        return going_on
 
     def _pause_s(self, call: Call, error: AdapterError, failed: int) -> float | None:
         """Return how long to wait before the next attempt, or None where there must not be one."""

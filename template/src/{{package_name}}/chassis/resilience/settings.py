@@ -51,6 +51,12 @@ class Timeouts(Section):
         """Return the seconds for one attempt and for the whole of a call that steers long work."""
         return self.control_attempt_s, self.control_total_s or 3 * self.control_attempt_s
 
+    def of_attempt(self, *, control: bool, stream: bool) -> float:
+        """Return the seconds until an attempt has shown whether the provider works."""
+        if stream:
+            return self.stream_first_chunk_s
+        return self.control_attempt_s if control else self.attempt_s
+
     def of_stream(self) -> float:
         """Return the seconds for a whole stream."""
         return self.stream_total_s or 10 * self.stream_idle_s
@@ -98,7 +104,7 @@ class CircuitBreaker(Section):
     ratio: float = Field(default=0.5, gt=0, le=1, description="Share of failed calls in the window that opens it.")
     minimum_calls: int = Field(default=20, ge=1, description="Calls in the window before the share counts.")
     window_s: float | None = Field(
-        default=None, gt=0, description="Length of the window, in seconds; unset: 2 x the attempt limit, at least 30."
+        default=None, ge=0.1, description="Length of the window, in seconds; unset: 2 x the attempt limit, at least 30."
     )
     consecutive: int = Field(default=5, ge=0, description="Failures in a row that open it; 0: they do not.")
     open_s: float = Field(default=5, gt=0, description="How long it stays open, in seconds; doubles when probes fail.")

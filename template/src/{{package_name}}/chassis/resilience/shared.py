@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..redis import Reach, RedisLine
+from .settings import Timeouts
 
 if TYPE_CHECKING:
     from ..redis import Redis
@@ -106,19 +107,24 @@ class SharedState:
             await self._redis.aclose()
 
 
+_SLACK_S = 1.0
+"""What a probe may take beyond its limit to report."""
+
+
 class SharedAdmission:
     """Leave to probe by Redis; while that is away, every replica probes for itself."""
 
-    def __init__(self, shared: SharedState, probes: int, lease_s: float) -> None:
-        """Take the probes that run at once over all replicas, and after how long a lost one counts no more."""
+    def __init__(self, shared: SharedState, probes: int, timeouts: Timeouts) -> None:
+        """Take the probes that run at once over all replicas, and the limits after which a lost one counts no more."""
         self._shared = shared
         self._probes = probes
-        self._lease_s = lease_s
+        self._timeouts = timeouts
 
     async def admit(self, call: "Call", token: str) -> bool:
         """Tell whether this probe may run."""
         key = _probe_key(call)
-        admitted = await self._shared.admit_probe(key, token, probes=self._probes, lease_s=self._lease_s)
+        lease_s = self._timeouts.of_attempt(control=call.operation.control, stream=call.pipe is not None) + _SLACK_S
+        admitted = await self._shared.admit_probe(key, token, probes=self._probes, lease_s=lease_s)
         return admitted is not False
 
     async def end(self, call: "Call", token: str) -> None:

@@ -1,5 +1,6 @@
 """Steps: what every call passes whatever the settings are: log line, checks, translation of failures."""
 
+import asyncio
 import logging
 import time
 from collections import Counter
@@ -29,6 +30,9 @@ class Log:
             if error.__cause__ is not None:
                 reason["cause"] = type(error.__cause__).__name__
             _log.log(level, "provider_call_failed", extra=_fields(call, begun) | reason)
+            raise
+        except asyncio.CancelledError:
+            _log.info("provider_call_cancelled", extra=_fields(call, begun))
             raise
         # A job is polled many times: those lines would only bury the others.
         level = logging.DEBUG if call.operation.bound else logging.INFO

@@ -21,6 +21,10 @@ _LEFT = 2
 """The consumer of a session asks twice: for the session, and for the end."""
 
 
+def _do_nothing() -> None:
+    """Stand for a callback that nobody has set."""
+
+
 class Pipe:
     """Room for one piece between a pipeline and its consumer.
 
@@ -33,6 +37,7 @@ class Pipe:
         self.started = False
         self.first_s = math.inf
         self.idle_s = math.inf
+        self.on_start: Callable[[], None] = _do_nothing
         self._piece = _NOTHING
         self._takes = 0
         self._changed: asyncio.Future[None] | None = None
@@ -41,7 +46,9 @@ class Pipe:
         """Hand a piece over as soon as there is room."""
         while self._piece is not _NOTHING:
             await self._change()
-        self.started = True
+        if not self.started:
+            self.started = True
+            self.on_start()
         self._piece = piece
         self.wake()
 

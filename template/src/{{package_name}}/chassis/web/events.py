@@ -38,20 +38,34 @@ def event_stream(events: AsyncGenerator[bytes]) -> EventStream:
 
 
 async def _kept_alive(events: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
-    async with aclosing(events):
-        waiting: asyncio.Future[bytes | None] | None = None
+    """Yield the events and, in silence, comments.
+
+    A task of its own reads and closes the events: nothing has to be awaited when the caller leaves, so that being
+    cancelled again on the way out does no harm.
+    """
+    ready: asyncio.Queue[bytes | None] = asyncio.Queue(1)
+    failures: list[Exception] = []
+
+    async def read() -> None:
         try:
-            while True:
-                waiting = waiting or asyncio.ensure_future(anext(events, None))
-                await asyncio.wait([waiting], timeout=KEEP_ALIVE_S)
-                if not waiting.done():
-                    yield _KEEP_ALIVE
-                    continue
-                content, waiting = waiting.result(), None
-                if content is None:
-                    return
-                yield content
-        finally:
-            if waiting is not None:
-                waiting.cancel()
-                await asyncio.wait([waiting])
+            async with aclosing(events):
+                async for content in events:
+                    await ready.put(content)
+        except Exception as error:  # noqa: BLE001 - raised below
+            failures.append(error)
+        await ready.put(None)
+
+    reader = asyncio.create_task(read())
+    try:
+        while True:
+            try:
+                content = await asyncio.wait_for(ready.get(), KEEP_ALIVE_S)
+            except TimeoutError:
+                content = _KEEP_ALIVE
+            if content is None:
+                break
+            yield content
+    finally:
+        reader.cancel()
+    if failures:
+        raise failures[0]

@@ -86,6 +86,7 @@ class _Exchange:
         self._arriving = True
         self._left = False
         self._abandoned = False
+        self._complete = False
         self._correlation_id = current().correlation_id
         self._begun = time.monotonic()
 
@@ -143,6 +144,7 @@ class _Exchange:
             self.status = message["status"]
             header = (b"x-request-id", self._correlation_id.encode())
             message = {**message, "headers": [*message.get("headers", ()), header]}
+        self._complete = message["type"] == "http.response.body" and not message.get("more_body", False)
         await self._send(message)
 
     def log(self) -> None:
@@ -155,7 +157,7 @@ class _Exchange:
             "status": self.status,
             "duration_ms": round((time.monotonic() - self._begun) * 1000, 3),
         }
-        served = self.status is not None and not self._abandoned
+        served = self._complete and not self._abandoned
         _log.info("request_served" if served else "request_abandoned", extra=fields)
 
 
