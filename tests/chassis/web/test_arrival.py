@@ -142,6 +142,23 @@ async def test_an_answer_that_is_cut_off_gets_no_second_head(caplog: pytest.LogC
     assert [200] == _abandoned(caplog)
 
 
+async def test_a_stream_that_is_cut_off_ends_with_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    """Who reads events learns that no more will come, and that asking again helps."""
+    caplog.set_level(logging.INFO)
+    headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
+    begun = {"type": "http.response.start", "status": 200, "headers": headers}
+    piece = {"type": "http.response.body", "body": b"event: delta\ndata: 1\n\n", "more_body": True}
+    end = {"type": "http.response.body", "body": b""}
+
+    _, _, last = await _cut_off([begun, piece])
+
+    assert last["body"].startswith(b"event: error\ndata: {")
+    assert b'"code":"overloaded"' in last["body"]
+    assert not last.get("more_body", False)
+    assert [200] == _abandoned(caplog)
+    assert 3 == len(await _cut_off([begun, piece, end])), "a stream that has ended gets nothing more"
+
+
 async def test_a_caller_who_left_is_not_answered(caplog: pytest.LogCaptureFixture) -> None:
     """Work that is cancelled because nobody waits for it ends with a line in the log."""
     caplog.set_level(logging.INFO)

@@ -63,6 +63,10 @@ class ProviderConfig(Section):
             path.append(other)
             other = peers[other].other()
 
+    def identity(self, kind: str) -> str:
+        """Return what changes with any setting that can change answers; no secret is part of it."""
+        return f"{kind} {self.model_dump_json(exclude={'kind', 'resilience'})}"
+
     def other(self) -> str | None:
         """Return the name of the provider that calls fall back to."""
         fallback = self.resilience.fallback
@@ -158,7 +162,9 @@ def install_providers[P](
             message = f"{type(port).__name__} has no aclose(); every port must be closable"
             raise TypeError(message)
         container.on_close(close)
-        guards = Guards(instance.name, instance.config.resilience, surroundings)
+        guards = Guards(
+            instance.name, instance.config.resilience, surroundings, configuration=instance.config.identity(instance.kind)
+        )
         guards.expect(operations)
         surroundings.routes[instance.name] = Route(instance.name, instance.kind, port, guards.pipeline)
         guarded = guard(port, guards.pipeline, operations, provider=instance.name, kind=instance.kind)

@@ -67,9 +67,20 @@ class Surroundings:
 class Guards:
     """The pipeline of one provider, and those of its parts that have a state."""
 
-    def __init__(self, provider: str, settings: Resilience, surroundings: Surroundings | None = None) -> None:
-        """Build everything from checked settings; nothing is called."""
+    def __init__(
+        self,
+        provider: str,
+        settings: Resilience,
+        surroundings: Surroundings | None = None,
+        *,
+        configuration: str = "",
+    ) -> None:
+        """Build everything from checked settings; nothing is called.
+
+        Answers in a shared cache are used again by a provider of the same name and `configuration` only.
+        """
         self.provider = provider
+        self._configuration = configuration
         self._settings = settings
         self._surroundings = surroundings or Surroundings()
         self._breaker_limits = _breaker_limits(settings)
@@ -153,7 +164,7 @@ class Guards:
         keep_s = settings.cache.ttl_s + settings.stale_s()
         in_redis = settings.cache.type == "redis" and shared is not None
         answers: Answers = SharedAnswers(shared, keep_s) if in_redis and shared is not None else MemoryAnswers(keep_s)
-        return Cache(answers, settings.cache.ttl_s, settings.timeouts.of_answer()[1])
+        return Cache(answers, settings.cache.ttl_s, settings.timeouts.of_answer()[1], self._configuration)
 
     def _reserve(self) -> Callable[[float], Awaitable[tuple[bool, float]]]:
         limit = self._settings.rate_limit

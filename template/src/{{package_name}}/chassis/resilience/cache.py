@@ -117,19 +117,21 @@ class Cache:
     """Returns a kept answer; otherwise one call serves all who ask for the same.
 
     The call is shielded: it goes on when the first who asked gives up, and ends when nobody waits any more. Each
-    waits until its own deadline. `total_s` bounds the call itself.
+    waits until its own deadline. `total_s` bounds the call itself. `configuration` tells apart what differently
+    configured providers of one name answer.
     """
 
     answers: Answers
     ttl_s: float
     total_s: float
+    configuration: str = ""
     now: Callable[[], float] = time.time
     name: str = "cache"
     _flights: dict[str, _Flight] = field(default_factory=dict)
 
     async def __call__(self, call: Call, proceed: Proceed) -> Any:
         """Return an answer; streams and the steering of long work are passed on."""
-        key = _key(call)
+        key = self._key(call)
         if key is None:
             return await proceed(call)
         kept = await self.answers.load(key, call)
@@ -154,7 +156,7 @@ class Cache:
 
     async def kept(self, call: Call) -> Kept | None:
         """Return what is kept for a call, however old."""
-        key = _key(call)
+        key = self._key(call)
         return None if key is None else await self.answers.load(key, call)
 
     async def _load(self, key: str, call: Call, proceed: Proceed, record: CallRecord) -> Any:
@@ -164,19 +166,18 @@ class Cache:
             await self.answers.store(key, Kept(answer, self.now()), call)
             return answer
 
+    def _key(self, call: Call) -> str | None:
+        if call.pipe is not None or call.operation.control:
+            return None
+        try:
+            arguments = {"args": to_json(call.args), "kwargs": to_json(call.kwargs)}
+            return f"{call.provider}:{fingerprint(call.operation.name, arguments, {'by': self.configuration})}"
+        except (TypeError, ValueError):
+            return None
+
 
 def _copy(record: CallRecord) -> None:
     """Have the caller's record say what the common call did."""
     mine = current_record()
     if mine is not None:
         mine.attempts += record.attempts
-
-
-def _key(call: Call) -> str | None:
-    if call.pipe is not None or call.operation.control:
-        return None
-    try:
-        arguments = {"args": to_json(call.args), "kwargs": to_json(call.kwargs)}
-        return f"{call.provider}:{fingerprint(call.operation.name, arguments, {})}"
-    except (TypeError, ValueError):
-        return None

@@ -10,6 +10,7 @@ from ..contracts.errors import AdapterDeadlineError, AdapterError, AdapterTimeou
 from .cache import Cache
 from .pipeline import Call, Pipeline, Proceed
 from .retry import LOCAL
+from .steps import CACHE
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class Stale:
             kept = await self._cache.kept(call) if replaceable(call, error) else None
             if kept is None:
                 raise
-            _announce(call, error, "cache")
+            _announce(call, error, CACHE)
             record = current_record()
             if record is not None:
                 record.fallback_used = True

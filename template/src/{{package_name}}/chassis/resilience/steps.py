@@ -13,6 +13,9 @@ from .pipeline import Call, Proceed
 
 _log = logging.getLogger(__name__)
 
+CACHE = "cache"
+"""What a line names as the fallback when a stale answer was used."""
+
 
 class Log:
     """One line per call: what was called, how it ended, after how many attempts and how long."""
@@ -21,7 +24,7 @@ class Log:
 
     async def __call__(self, call: Call, proceed: Proceed) -> Any:
         """Log the outcome of the call and pass it on."""
-        begun = time.monotonic()
+        begun, before = time.monotonic(), _attempts()
         try:
             answer = await proceed(call)
         except ServiceError as error:
@@ -29,26 +32,35 @@ class Log:
             reason = {"code": error.code, "error": str(error)}
             if error.__cause__ is not None:
                 reason["cause"] = type(error.__cause__).__name__
-            _log.log(level, "provider_call_failed", extra=_fields(call, begun) | reason)
+            _log.log(level, "provider_call_failed", extra=_fields(call, begun, before) | reason)
             raise
         except asyncio.CancelledError:
-            _log.info("provider_call_cancelled", extra=_fields(call, begun))
+            _log.info("provider_call_cancelled", extra=_fields(call, begun, before))
             raise
         # A job is polled many times: those lines would only bury the others.
         level = logging.DEBUG if call.operation.bound else logging.INFO
         if _log.isEnabledFor(level):
-            _log.log(level, "provider_call_succeeded", extra=_fields(call, begun))
+            _log.log(level, "provider_call_succeeded", extra=_fields(call, begun, before))
         return answer
 
 
-def _fields(call: Call, begun: float) -> dict[str, object]:
+def _attempts() -> int:
     record = current_record()
-    return {
+    return 0 if record is None else record.attempts
+
+
+def _fields(call: Call, begun: float, before: int) -> dict[str, object]:
+    """Return what every line says; the attempts of a fallback are part of the call that fell back."""
+    fields = {
         "provider": call.provider,
         "operation": call.operation.name,
-        "attempts": 0 if record is None else record.attempts,
+        "attempts": _attempts() - before,
         "duration_ms": round((time.monotonic() - begun) * 1000, 3),
     }
+    record = current_record()
+    if record is not None and record.fallback_used:
+        fields["fallback"] = record.provider or CACHE
+    return fields
 
 
 class Validate:

@@ -132,7 +132,11 @@ async def _close(stream: AsyncIterator[Any]) -> None:
 
 
 async def pump_session(call: "Call", session: AbstractAsyncContextManager[Any], pipe: Pipe) -> None:
-    """Open a provider's session, hand it over, and close it when the consumer has left it."""
+    """Open a provider's session, hand it over, and close it when the consumer has left it.
+
+    A consumer that leaves with an exception cancels: the provider's own exit sees `CancelledError`, and the exception
+    itself stays with the consumer.
+    """
     async with AsyncExitStack() as stack:
         await pipe.put(await within(call, stack.enter_async_context(session), pipe.first_s))
         await within(call, pipe.taken(_LEFT))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
+from fastapi.sse import format_sse_event
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -87,6 +88,7 @@ class _Exchange:
         self._left = False
         self._abandoned = False
         self._complete = False
+        self._in_events = False
         self._correlation_id = current().correlation_id
         self._begun = time.monotonic()
 
@@ -132,16 +134,22 @@ class _Exchange:
         await response(self.scope, _nothing, self._pass)
 
     async def abandon(self) -> None:
-        """Tell a caller who still waits that the service stops before it can answer."""
+        """Tell a caller who still waits that the service stops before it can answer; an event stream ends with it."""
         self._abandoned = True
-        if self.status is None and not self._left:
-            text = "The service stops; the request was not served."
-            response = problem("overloaded", text, instance=self.scope["path"], retryable=True, retry_after_s=1)
+        if self._left:
+            return
+        text = "The service stops; the request was not served."
+        response = problem("overloaded", text, instance=self.scope["path"], retryable=True, retry_after_s=1)
+        if self.status is None:
             await self.answer(response)
+        elif self._in_events and not self._complete:
+            last = format_sse_event(event="error", data_str=bytes(response.body).decode())
+            await self._pass({"type": "http.response.body", "body": last})
 
     async def _pass(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self._in_events = _has_type(message, b"text/event-stream")
             header = (b"x-request-id", self._correlation_id.encode())
             message = {**message, "headers": [*message.get("headers", ()), header]}
         self._complete = message["type"] == "http.response.body" and not message.get("more_body", False)
@@ -165,8 +173,12 @@ def _is_bare_refusal(message: Message) -> bool:
     """Recognise Starlette's own 413: whatever a handler answers to a body that is too large, it sends plain text."""
     if message["type"] != "http.response.start" or message["status"] != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return False
-    headers = message.get("headers", ())
-    return any(name == b"content-type" and value.startswith(b"text/plain") for name, value in headers)
+    return _has_type(message, b"text/plain")
+
+
+def _has_type(start: Message, media_type: bytes) -> bool:
+    headers = start.get("headers", ())
+    return any(name == b"content-type" and value.startswith(media_type) for name, value in headers)
 
 
 async def _nothing() -> Message:
