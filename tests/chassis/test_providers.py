@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from pydantic import HttpUrl, SecretStr
 
 from chassis.doubles import OPERATIONS, Greeter, VirtualClock
 from chassis.samples import kinds
@@ -20,6 +21,7 @@ from object_service.chassis.container import Container
 from object_service.chassis.contracts.errors import RequestError
 from object_service.chassis.http_client import open_http
 from object_service.chassis.providers import Catalogue, ProviderConfig, ProviderKind, Resources, install_providers
+from object_service.chassis.resilience.settings import Budget, Resilience
 
 RESOURCES = Resources("mine", VirtualClock(), open_http)
 
@@ -115,3 +117,14 @@ def test_a_provider_behind_http_needs_key_and_url(fields: Mapping[str, str]) -> 
     """Both are checked before anything is opened."""
     with pytest.raises(ValueError, match="RemoteConfig"):
         RemoteConfig.model_validate({"base_url": "https://x", "model": "m", **fields})
+
+
+def test_what_can_change_answers_is_part_of_the_identity() -> None:
+    """The kind and its settings; neither the credential nor what only guards the calls."""
+    config = RemoteConfig.model_validate({"api_key": "k-1", "base_url": "https://a.example", "model": "m"})
+    same = config.model_copy(update={"api_key": SecretStr("k-2"), "resilience": Resilience(budget=Budget(capacity=9))})
+    other = config.model_copy(update={"base_url": HttpUrl("https://b.example")})
+
+    assert config.identity("remote") == same.identity("remote")
+    assert 3 == len({config.identity("remote"), other.identity("remote"), config.identity("stub")})
+    assert "k-1" not in config.identity("remote")

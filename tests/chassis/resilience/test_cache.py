@@ -1,6 +1,7 @@
 """Cache and fallback: answers from elsewhere, and what the record says of them."""
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -219,6 +220,19 @@ async def test_another_provider_answers(failure: AdapterError, caplog: pytest.Lo
     assert expected == record
     assert [("x",)] == second.calls
     assert 1 == [line.message for line in caplog.records].count("provider_call_fell_back")
+
+
+async def test_the_lines_of_a_fallback_count_their_own(caplog: pytest.LogCaptureFixture) -> None:
+    """Each call's line has its own attempts; the one of the call that fell back names who answered."""
+    caplog.set_level(logging.INFO)
+    with recording():
+        front = _pair(Scripted([down()]), Scripted(["spare"]))
+        await front.ask("x")
+        await front.ask("x")
+
+    lines = [vars(line) for line in caplog.records if line.message == "provider_call_succeeded"]
+    said = [(line["provider"], line["attempts"], line.get("fallback")) for line in lines]
+    assert [("spare", 1, None), ("mine", 2, "spare"), ("spare", 1, None), ("mine", 2, "spare")] == said
 
 
 async def test_an_open_circuit_falls_back_at_once() -> None:

@@ -131,10 +131,11 @@ class Typed:
         return text, self.calls
 
 
-def _typed(shared: SharedStateDouble) -> tuple[Any, Typed]:
+def _typed(shared: SharedStateDouble, configuration: str = "") -> tuple[Any, Typed]:
     port, operations = Typed(), {"ask": Operation("ask", idempotent=False)}
     surroundings = Surroundings(shared=shared)  # type: ignore[arg-type] # a double
-    guards = Guards("mine", without(cache={"type": "redis", "ttl_s": 5, "stale_if_error_s": 2}), surroundings)
+    settings = without(cache={"type": "redis", "ttl_s": 5, "stale_if_error_s": 2})
+    guards = Guards("mine", settings, surroundings, configuration=configuration)
     return guard(port, guards.pipeline, operations, provider="mine", kind="typed"), port
 
 
@@ -145,6 +146,16 @@ async def test_answers_are_shared() -> None:
 
     assert ("x", 1) == await first.ask("x") == await second.ask("x")
     assert (0, [7]) == (port.calls, [ttl_s for _, ttl_s in shared.kept.values()])
+
+
+async def test_answers_of_another_configuration_are_not_used() -> None:
+    """After a change of the model, the old model's answers are not the new one's."""
+    shared = SharedStateDouble()
+    (first, _), (second, port) = _typed(shared, "small"), _typed(shared, "large")
+    await first.ask("x")
+    await second.ask("x")
+
+    assert 1 == port.calls
 
 
 @pytest.mark.parametrize(

@@ -162,9 +162,8 @@ def install_providers[P](
             message = f"{type(port).__name__} has no aclose(); every port must be closable"
             raise TypeError(message)
         container.on_close(close)
-        guards = Guards(
-            instance.name, instance.config.resilience, surroundings, configuration=instance.config.identity(instance.kind)
-        )
+        identity = instance.config.identity(instance.kind)
+        guards = Guards(instance.name, instance.config.resilience, surroundings, configuration=identity)
         guards.expect(operations)
         surroundings.routes[instance.name] = Route(instance.name, instance.kind, port, guards.pipeline)
         guarded = guard(port, guards.pipeline, operations, provider=instance.name, kind=instance.kind)

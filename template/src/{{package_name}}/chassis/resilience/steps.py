@@ -58,7 +58,7 @@ def _fields(call: Call, begun: float, before: int) -> dict[str, object]:
         "duration_ms": round((time.monotonic() - begun) * 1000, 3),
     }
     record = current_record()
-    if record is not None and record.fallback_used:
+    if record is not None and record.fallback_used and record.provider != call.provider:
         fields["fallback"] = record.provider or CACHE
     return fields
 
