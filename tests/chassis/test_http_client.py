@@ -15,7 +15,8 @@ from chassis.samples.kinds.remote import RemoteConfig
 from object_service.chassis import http_client
 from object_service.chassis.contracts.context import Context, entered
 from object_service.chassis.contracts.errors import AdapterError, AdapterQuotaError
-from object_service.chassis.http_client import Explain, open_http, post_json, retry_after
+from object_service.chassis.http_client import Explain, open_http, post_json
+from object_service.chassis.http_failures import retry_after
 
 CONFIG = RemoteConfig.model_validate({"base_url": "https://api.example/v1", "api_key": "key-abc", "model": "m"})
 STATUSES = {
