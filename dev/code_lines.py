@@ -6,8 +6,9 @@ import tokenize
 from pathlib import Path
 
 BUDGETS = {
-    "chassis_core": 1800,
-    "resilience": 1250,
+    "chassis_core": 1650,
+    "resilience": 1260,
+    "http": 220,
     "web": 800,
     "cli": 410,
     "telemetry": 600,
@@ -23,10 +24,12 @@ _CAPABILITIES = {
     "tracing.py": "telemetry",
     "telemetry.py": "telemetry",
     "spans.py": "telemetry",
+    "http_client.py": "http",
+    "http_failures.py": "http",
     "redis.py": "redis",
     "shared.py": "redis",
 }
-"""Modules of the chassis that are one capability, wherever they stand."""
+"""Modules of the chassis that belong to a group of their own, wherever they stand."""
 
 
 def count_lines(package: Path) -> dict[str, tuple[int, int]]:
