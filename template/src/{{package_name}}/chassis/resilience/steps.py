@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable
 from typing import Any
 
-from ..contracts.call import current_record
+from ..contracts.call import CallRecord, current_record
 from ..contracts.errors import AdapterError, AdapterResponseError, AdapterTimeoutError, ServiceError
 from .pipeline import Call, Proceed
 
@@ -24,7 +24,8 @@ class Log:
 
     async def __call__(self, call: Call, proceed: Proceed) -> Any:
         """Log the outcome of the call and pass it on."""
-        begun, before = time.monotonic(), _attempts()
+        begun, record = time.monotonic(), current_record()
+        before = 0 if record is None else record.attempts
         try:
             answer = await proceed(call)
         except ServiceError as error:
@@ -32,32 +33,26 @@ class Log:
             reason = {"code": error.code, "error": str(error)}
             if error.__cause__ is not None:
                 reason["cause"] = type(error.__cause__).__name__
-            _log.log(level, "provider_call_failed", extra=_fields(call, begun, before) | reason)
+            _log.log(level, "provider_call_failed", extra=_fields(call, begun, record, before) | reason)
             raise
         except asyncio.CancelledError:
-            _log.info("provider_call_cancelled", extra=_fields(call, begun, before))
+            _log.info("provider_call_cancelled", extra=_fields(call, begun, record, before))
             raise
         # A job is polled many times: those lines would only bury the others.
         level = logging.DEBUG if call.operation.bound else logging.INFO
         if _log.isEnabledFor(level):
-            _log.log(level, "provider_call_succeeded", extra=_fields(call, begun, before))
+            _log.log(level, "provider_call_succeeded", extra=_fields(call, begun, record, before))
         return answer
 
 
-def _attempts() -> int:
-    record = current_record()
-    return 0 if record is None else record.attempts
-
-
-def _fields(call: Call, begun: float, before: int) -> dict[str, object]:
+def _fields(call: Call, begun: float, record: CallRecord | None, before: int) -> dict[str, object]:
     """Return what every line says; the attempts of a fallback are part of the call that fell back."""
-    fields = {
+    fields: dict[str, object] = {
         "provider": call.provider,
         "operation": call.operation.name,
-        "attempts": _attempts() - before,
+        "attempts": 0 if record is None else record.attempts - before,
         "duration_ms": round((time.monotonic() - begun) * 1000, 3),
     }
-    record = current_record()
     if record is not None and record.fallback_used and record.provider != call.provider:
         fields["fallback"] = record.provider or CACHE
     return fields
