@@ -43,13 +43,13 @@ CROWDS: Sequence[Case] = [
     Case(
         "half_open",
         "1,000 calls at once when the breaker tries again: one probe",
-        [*[DOWN] * 5, Answer(after_s=4), FINE],
+        [*[DOWN] * 5, Answer(after_s=8), FINE],
         [
             Step({UNAVAILABLE: 5}, 5, calls=5),
-            Step({OK: 1, "circuit_open": 999}, 1, (3.9, 15), calls=1000, at_once=True, before_s=1.1),
+            Step({OK: 1, "circuit_open": 999}, 1, (7.9, 30), calls=1000, at_once=True, before_s=1.1),
             Step({OK: 1}, 1),
         ],
-        {"BREAKER__OPEN_S": "1", "TIMEOUTS__ATTEMPT_S": "15", "TIMEOUTS__TOTAL_S": "20", **NO_RETRY},
+        {"BREAKER__OPEN_S": "1", "TIMEOUTS__ATTEMPT_S": "30", "TIMEOUTS__TOTAL_S": "40", **NO_RETRY},
     ),
     Case(
         "callers_leave",
