@@ -1,6 +1,8 @@
 """Events of a provider: read one by one from a real client, with every failure translated."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from unittest.mock import Mock
 
 import httpx2
 import pytest
@@ -49,7 +51,13 @@ async def _told(
         )
         async with client:
             async for data in post_events(
-                client, "chat", {"a": 1}, adapter="mine", operation="stream", explain=lambda _: ("no_money", known)
+                client,
+                "chat",
+                {"a": 1},
+                adapter="mine",
+                operation="stream",
+                last="[DONE]",
+                explain=lambda _: ("no_money", known),
             ):
                 events.append(data)  # noqa: PERF401 - what came before an error counts
 
@@ -84,6 +92,73 @@ async def test_lines_of_one_event_belong_together() -> None:
     assert ["a\nb", "c", "d", "e"] == events
 
 
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ([b"\xef\xbb\xbfdata: a\n\n"], ["a"]),
+        ([b"data\ndata: a\n\ndata\n\ndata: b\n\n"], ["\na", "b"]),
+        (["data: \u00e4\n\n".encode()[:7], "data: \u00e4\n\n".encode()[7:]], ["\u00e4"]),
+    ],
+    ids=["byte-order-mark", "no-colon", "half-a-character"],
+)
+async def test_the_standard_is_kept(parts: list[bytes], expected: list[str]) -> None:
+    """Also where senders rarely go."""
+    events: list[str] = []
+    await _told(lambda _: httpx2.Response(200, headers=EVENTS, stream=_Parts(*parts)), events)
+
+    assert expected == events
+
+
+async def test_a_line_ends_when_it_ends() -> None:
+    """Whoever ends lines with CR alone is not heard one event late."""
+    events: list[str] = []
+    stream = _Parts(b"data: a\r\r", httpx2.ReadError("x"))
+    with pytest.raises(AdapterConnectionError):
+        await _told(lambda _: httpx2.Response(200, headers=EVENTS, stream=stream), events)
+
+    assert ["a"] == events
+
+
+async def test_every_byte_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long line in many small parts must not keep the service busy: the work grows with its length only."""
+    split = Mock(wraps=http_client._LINE_END.split)
+    monkeypatch.setattr(http_client, "_LINE_END", Mock(split=split))
+    events: list[str] = []
+    stream = _Parts(b"data: ", *[b"x" * 100] * 2000, b"\n\n")
+    await _told(lambda _: httpx2.Response(200, headers=EVENTS, stream=stream), events)
+
+    assert ["x" * 200_000] == events
+    assert 200_008 == sum(len(call.args[0]) for call in split.call_args_list)
+
+
+class _Silent(_Parts):
+    """A body that does not end."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for part in super().__aiter__():
+            yield part
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        _Parts(b"data: [DONE]\n\n", b"data: more\n\n"),
+        _Parts(b"data: [DONE]\n\n", httpx2.ReadError("x")),
+        _Silent(b"data: [DONE]\n\n"),
+    ],
+    ids=["more", "reset", "silence"],
+)
+async def test_after_the_last_event_nothing_counts(body: _Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of the body is waited for, but not for long: with it the connection can be used again."""
+    monkeypatch.setattr(http_client, "_END_S", 0.01)
+    events: list[str] = []
+    await _told(lambda _: httpx2.Response(200, headers=EVENTS, stream=body), events)
+
+    assert ["[DONE]"] == events
+    assert body.closed
+
+
 async def test_a_line_that_never_ends_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded while it arrives."""
     monkeypatch.setattr(http_client, "MAX_ANSWER_BYTES", 1000)
@@ -108,6 +183,15 @@ async def test_a_body_may_tell_the_class() -> None:
     """A used-up quota comes as a rate limit otherwise."""
     with pytest.raises(AdapterQuotaError):
         await _told(lambda _: httpx2.Response(429, content=b"{}"), [], AdapterQuotaError)
+
+
+async def test_the_type_of_events_has_no_case() -> None:
+    """Header values of this kind may be written either way."""
+    events: list[str] = []
+    headers = {"Content-Type": "Text/Event-Stream; charset=UTF-8"}
+    await _told(lambda _: httpx2.Response(200, headers=headers, stream=_Parts(b"data: a\n\n")), events)
+
+    assert ["a"] == events
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/json"}], ids=["none", "json"])

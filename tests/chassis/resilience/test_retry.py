@@ -14,6 +14,7 @@ from chassis.resilience.providers import (
     Scripted,
     down,
     guarded,
+    hang,
     pausing,
     refused,
     slow,
@@ -24,7 +25,7 @@ from chassis.resilience.providers import (
 )
 from object_service.chassis.contracts.call import recording
 from object_service.chassis.contracts.context import Context, entered
-from object_service.chassis.contracts.errors import AdapterError, AdapterOverloadedError
+from object_service.chassis.contracts.errors import AdapterDeadlineError, AdapterError, AdapterOverloadedError
 from object_service.chassis.resilience import settings
 from object_service.chassis.resilience.limits import RetryBudget
 from object_service.chassis.resilience.retry import Retry
@@ -167,7 +168,44 @@ async def test_a_refusal_of_our_own_ends_the_call() -> None:
         await front.ask("x")
 
     assert guards.budget is not None
-    assert (2, 500) == (len(port.calls), guards.budget.tokens)
+    assert (2, 500, 0) == (len(port.calls), guards.budget.tokens, guards.retries["ask"])
+
+
+async def test_an_attempt_that_the_deadline_cut_off_was_made() -> None:
+    """It has put its load on the provider: it is paid for, and counted."""
+    port = Scripted([down(), hang])
+    front, guards = guarded(
+        port, without("breaker", retry={"base_s": 0}, timeouts={"total_s": 0.05}), pausing(Pauses())
+    )
+    with pytest.raises(AdapterDeadlineError):
+        await front.ask("x")
+
+    assert guards.budget is not None
+    assert (500 - 14, 1) == (guards.budget.tokens, guards.retries["ask"])
+
+
+async def test_a_deadline_in_the_queue_costs_nothing() -> None:
+    """No provider was asked."""
+    port = Scripted([down(), hang])
+    bulkhead = {"max_concurrent": 1, "max_queue": 5}
+    settings = without("breaker", retry={"base_s": 0}, bulkhead=bulkhead, timeouts={"total_s": 0.05})
+    pauses = Pauses()
+    blocker: list[asyncio.Task[Any]] = []
+
+    async def pause(seconds: float) -> bool:
+        if not blocker:
+            blocker.append(asyncio.create_task(front.ask("other")))
+            await asyncio.sleep(0)
+        return await pauses(seconds)
+
+    front, guards = guarded(port, settings, pausing(pause))
+    with pytest.raises(AdapterDeadlineError):
+        await front.ask("x")
+    with pytest.raises(AdapterDeadlineError):
+        await blocker[0]
+
+    assert guards.budget is not None
+    assert (2, 500, 0) == (len(port.calls), guards.budget.tokens, guards.retries["ask"])
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ LOST, FOUND = "redis_unavailable", "redis_available"
 METHODS: dict[str, Callable[[SharedState], Awaitable[Any]]] = {
     "reserve": reserve,
     "admit_probe": lambda state: state.admit_probe("p", "a", probes=1, lease_s=60),
-    "end_probe": lambda state: state.end_probe("p", "a"),
     "load": lambda state: state.load("v"),
     "store": lambda state: state.store("v", b"x", 60),
 }
@@ -26,7 +25,7 @@ WRONG = {
     "read-only": ("reserve", b"-READONLY You can't write against a read only replica.\r\n"),
     "loading": ("load", b"-LOADING Redis is loading the dataset in memory\r\n"),
     "full": ("store", b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"),
-    "not-allowed": ("end_probe", b"-NOPERM this user has no permissions to run the 'zrem' command\r\n"),
+    "not-allowed": ("reserve", b"-NOPERM this user has no permissions to run the 'eval' command\r\n"),
     "no-scripts": ("admit_probe", b"-ERR unknown command `EVAL`\r\n"),
     "no-reservation": ("reserve", b"+OK\r\n"),
     "no-admission": ("admit_probe", b"+OK\r\n"),
@@ -97,6 +96,13 @@ async def test_a_server_that_stalls(
         assert [None] * 100 == answers
         assert TIMEOUT_S * 0.9 < took_s < IN_TIME_S
         assert (await _timed(method(state)))[1] < AT_ONCE_S
+    assert [LOST] == events()
+
+
+async def test_the_end_of_a_probe_waits_for_nobody(tmp_path: Path, events: Callable[[], list[str]]) -> None:
+    """Without a server it is lost, like the probe's place will be when its lease is over."""
+    async with replica(RedisServer(tmp_path).url) as state:
+        state.end_probe("p", "a")
     assert [LOST] == events()
 
 

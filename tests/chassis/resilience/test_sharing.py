@@ -1,12 +1,13 @@
 """What providers share over replicas: rate, probes and answers, with a double of the shared state in its place."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from chassis.resilience.providers import Scripted, down, guarded, without
+from chassis.resilience.providers import Scripted, down, guarded, hang, without
 from object_service.chassis.contracts.call import Operation
 from object_service.chassis.contracts.errors import AdapterCircuitOpenError, AdapterError, AdapterOverloadedError
 from object_service.chassis.resilience.assembly import Guards, Surroundings
@@ -35,7 +36,7 @@ class SharedStateDouble:
         assert token.startswith("probe_")
         return None if self.away else self.admitted
 
-    async def end_probe(self, key: str, token: str) -> None:
+    def end_probe(self, key: str, token: str) -> None:
         """Note it."""
         self.asked.append(("end", key, token[:6]))
 
@@ -101,6 +102,38 @@ async def test_a_probe_asks_for_leave(away: bool) -> None:  # noqa: FBT001 - a c
     assert [("admit", "probe:mine:ask", {"probes": 2, "lease_s": 61}), ("end", "probe:mine:ask", "probe_")] == (
         shared.asked
     )
+
+
+class Teller:
+    """A port that fails five times, and then begins a stream that does not end."""
+
+    def __init__(self) -> None:
+        """Begin without a call."""
+        self.calls = 0
+
+    async def tell(self) -> AsyncIterator[str]:
+        """Fail, or send a piece and fall silent."""
+        self.calls += 1
+        if self.calls <= 5:
+            raise down()
+        yield "a"
+        await hang()
+
+
+async def test_the_place_of_a_probing_stream_is_free_from_its_first_piece() -> None:
+    """Other replicas need not wait for its end."""
+    shared, settings = SharedStateDouble(), without("retry", breaker=BREAKER)
+    guards = Guards("mine", settings, Surroundings(shared=shared))  # type: ignore[arg-type] # a double
+    operations = {"tell": Operation("tell", idempotent=False, returns="stream")}
+    front = guard(Teller(), guards.pipeline, operations, provider="mine", kind="any")
+    for _ in range(5):
+        with pytest.raises(AdapterError):
+            await anext(aiter(front.tell()))
+    await asyncio.sleep(0.02)
+    stream = front.tell()
+
+    assert "a" == await anext(aiter(stream))
+    assert ["admit", "end"] == [name for name, *_ in shared.asked]
 
 
 async def test_a_probe_without_leave_is_refused() -> None:

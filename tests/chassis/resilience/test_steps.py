@@ -118,9 +118,12 @@ async def test_translated_errors_pass_as_they_are(error: Exception) -> None:
     assert error is caught.value
 
 
-@pytest.mark.parametrize("error", [KeyError("key abc"), OSError("x"), ValueError("x")], ids=lambda e: type(e).__name__)
+UNTRANSLATED = [KeyError("key abc"), OSError("x"), ValueError("x"), asyncio.CancelledError()]
+
+
+@pytest.mark.parametrize("error", UNTRANSLATED, ids=lambda e: type(e).__name__)
 async def test_an_untranslated_error_becomes_an_unreadable_answer(
-    error: Exception, caplog: pytest.LogCaptureFixture
+    error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A defect of an adapter is a provider error for the caller, and a trace for its owner."""
     with pytest.raises(AdapterResponseError) as caught:

@@ -60,6 +60,20 @@ async def test_an_error_passes_through() -> None:
         await anext(stream)
 
 
+async def test_a_source_that_is_cancelled_ends() -> None:
+    """It does not turn into silence for ever."""
+
+    async def source() -> AsyncGenerator[bytes]:
+        yield b"one"
+        raise asyncio.CancelledError
+
+    stream: Any = event_stream(source()).body_iterator
+
+    assert b"one" == await anext(stream)
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(anext(stream), 1)
+
+
 @pytest.mark.parametrize("waits", [True, False], ids=["in-silence", "between-events"])
 async def test_leaving_closes_the_source(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001 - a case
     """Whatever the source is doing."""

@@ -1,7 +1,9 @@
 """HTTP client: one per provider; sends one request and reads its answer, whole or in events."""
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 from .contracts.context import current
@@ -24,6 +26,10 @@ type Explain = Callable[[bytes], tuple[str | None, type[AdapterError] | None]]
 """Reads the vendor's own code from the body of a failure, and the class of error where the status says too little."""
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_END_S = 0.1
+"""How long a stream whose last event has come may take to end, so that its connection can be used again."""
+
 _LEAST_S = 1e-6
 
 
@@ -82,9 +88,10 @@ async def post_events(
     *,
     adapter: str,
     operation: str,
+    last: str,
     explain: Explain | None = None,
 ) -> AsyncGenerator[str]:
-    """Send one JSON request and yield the data of each server-sent event of the answer.
+    """Send one JSON request and yield the data of each server-sent event of the answer; `last` is that of the last.
 
     Raises:
         AdapterError: like `post_json`, and for an answer that is no stream of events.
@@ -96,36 +103,67 @@ async def post_events(
                 content = await _bounded(response, where)
                 known = explain(content) if explain else ()
                 raise failure_of(response.status_code, response.headers, where, *known)
-            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
                 raise AdapterResponseError("the answer is no stream of events", **where)
-            async for data in _events(response, where):
-                yield data
+            async with aclosing(_events(response, where)) as events:
+                async for data in events:
+                    yield data
+                    if data == last:
+                        await _read_on(events)
+                        return
+
+
+async def _read_on(events: AsyncGenerator[str]) -> None:
+    """Read what may follow the last event; its end leaves the connection whole, anything else closes it."""
+    import httpx2  # noqa: PLC0415 - see open_http
+
+    with suppress(TimeoutError, AdapterResponseError, httpx2.HTTPError):
+        async with asyncio.timeout(_END_S):
+            async for _ in events:
+                pass
 
 
 async def _events(response: "httpx2.Response", where: Where) -> AsyncGenerator[str]:
-    """Yield the data of each event; its lines end with CR, LF or both, and with nothing else.
+    """Yield the data of each event.
 
     Source: HTML Living Standard, parsing an event stream.
     """
-    size, rest, data = 0, b"", list[str]()
+    data, mark = list[bytes](), _BYTE_ORDER_MARK
+    async with aclosing(_lines(response, where)) as lines:
+        async for line in lines:
+            name, _, value = line.removeprefix(mark).partition(b":")
+            mark = b""
+            if name == b"data":
+                data.append(value.removeprefix(b" "))
+            elif not line:
+                if any(data):
+                    yield _text(data)
+                data = []
+    if any(data):
+        yield _text(data)
+
+
+async def _lines(response: "httpx2.Response", where: Where) -> AsyncGenerator[bytes]:
+    """Yield lines as soon as they end: with CR, LF or both, and with nothing else."""
+    size, begun, after_cr = 0, list[bytes](), False
     async for piece in response.aiter_bytes():
         size += len(piece)
         if size > MAX_ANSWER_BYTES:
             raise AdapterResponseError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes", **where)
-        buffer = rest + piece
-        held = buffer[-1:] if buffer.endswith(b"\r") else b""  # half of a line end, perhaps
-        *lines, last = _LINE_END.split(buffer.removesuffix(held) if held else buffer)
-        rest = last + held
-        for line in lines:
-            if line.startswith(b"data:"):
-                data.append(line.removeprefix(b"data:").removeprefix(b" ").decode(errors="replace"))
-            elif not line and data:
-                yield "\n".join(data)
-                data = []
-    if rest.startswith(b"data:"):
-        data.append(rest.removeprefix(b"data:").strip().decode(errors="replace"))
-    if data:
-        yield "\n".join(data)
+        content = piece.removeprefix(b"\n") if after_cr else piece
+        after_cr = piece.endswith(b"\r")
+        first, *lines = _LINE_END.split(content)
+        begun.append(first)
+        if lines:
+            yield b"".join(begun)
+            for line in lines[:-1]:
+                yield line
+            begun = lines[-1:]
+    yield b"".join(begun)
+
+
+def _text(data: list[bytes]) -> str:
+    return b"\n".join(data).decode(errors="replace")
 
 
 def _headers() -> dict[str, str]:

@@ -64,13 +64,27 @@ class ProviderConfig(Section):
             other = peers[other].other()
 
     def identity(self, kind: str) -> str:
-        """Return what changes with any setting that can change answers; no secret is part of it."""
-        return f"{kind} {self.model_dump_json(exclude={'kind', 'resilience'})}"
+        """Return what changes with any setting that can change answers; the same in every process.
+
+        Secrets show as asterisks in it.
+        """
+        return f"{kind} {_stable(self.model_dump(exclude={'kind', 'resilience'}))}"
 
     def other(self) -> str | None:
         """Return the name of the provider that calls fall back to."""
         fallback = self.resilience.fallback
         return fallback.name if fallback.type == "provider" else None
+
+
+def _stable(value: object) -> str:
+    """Write a value down so that equal ones look equal: sets have no order of their own."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(sorted(f'{_stable(key)}: {_stable(item)}' for key, item in value.items()))}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_stable, value))}]"
+    if isinstance(value, set | frozenset):
+        return f"{{{', '.join(sorted(map(_stable, value)))}}}"
+    return repr(value)
 
 
 class HttpProviderConfig(ProviderConfig):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, replace
 
 from ..chassis.contracts.call import CallRecord, recording
@@ -154,7 +154,10 @@ class GenAIService:
                     yield Delta(len(pieces), item)
                     pieces.append(item)
                     item = await anext(stream, None)
-                yield self._succeeded(prepared, id_, provenance, record, item or _cut_off(prepared))
+                answer = item or _cut_off(prepared)
+                with suppress(AdapterError):  # the answer is whole, whatever comes of its connection
+                    await anext(stream, None)
+                yield self._succeeded(prepared, id_, provenance, record, answer)
             except AdapterError as error:
                 if pieces and prepared.allow_partials and not isinstance(error, _RefusedError):
                     answer = Answer(Generation("".join(pieces), FinishReason.INTERRUPTED))

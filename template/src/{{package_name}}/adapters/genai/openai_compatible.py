@@ -16,8 +16,10 @@ from ...chassis.contracts.errors import (
     AdapterQuotaError,
     AdapterResponseError,
     AdapterStreamInterruptedError,
+    AdapterTransientError,
 )
 from ...chassis.http_client import post_events, post_json
+from ...chassis.http_failures import Where
 from ...chassis.providers import HttpProviderConfig, ProviderKind, Resources
 from ...domain.genai import Answer, FinishReason, Generation, GenerationParams, TextGenerator, Usage
 
@@ -64,6 +66,7 @@ class _Piece(BaseModel):
 
 
 class _Chunk(BaseModel):
+    error: Any = None
     choices: list[_Piece] = []
     model: str | None = None
     usage: Any = None
@@ -110,22 +113,28 @@ class OpenAICompatible:
         """
         body = request_body(self._model, prompt, params) | {"stream": True, "stream_options": {"include_usage": True}}
         received = _Received()
-        events = post_events(
-            self._client, "chat/completions", body, adapter=self._name, operation="stream", explain=explain_failure
-        )
+        where = Where(adapter=self._name, operation="stream")
+        events = post_events(self._client, "chat/completions", body, last=_END, explain=explain_failure, **where)
+        data = ""
         async with aclosing(events):
             async for data in events:
-                if data == _END:
-                    yield received.answer()
-                    return
-                try:
-                    text = received.add(_Chunk.model_validate_json(data))
-                except ValidationError:
-                    message = "a piece is no chat completion"
-                    raise AdapterResponseError(message, adapter=self._name, operation="stream") from None
-                if text:
+                if data != _END and (text := received.add(self._chunk(data))):
                     yield text
-        raise AdapterStreamInterruptedError("no mark of the end", adapter=self._name, operation="stream")
+        if data != _END:
+            raise AdapterStreamInterruptedError("no mark of the end", **where)
+        yield received.answer()
+
+    def _chunk(self, data: str) -> _Chunk:
+        where = Where(adapter=self._name, operation="stream")
+        try:
+            chunk = _Chunk.model_validate_json(data)
+        except ValidationError:
+            raise AdapterResponseError("a piece is no chat completion", **where) from None
+        if chunk.error is not None:
+            code, known = explain_failure(data.encode())
+            error = known or AdapterTransientError
+            raise error("the provider reports a failure", **where, provider_code=code)
+        return chunk
 
     async def aclose(self) -> None:
         """Close the connections."""

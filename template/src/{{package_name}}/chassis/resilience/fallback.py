@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..contracts.call import current_record
+from ..contracts.call import CallRecord, current_record
 from ..contracts.errors import AdapterDeadlineError, AdapterError, AdapterTimeoutError
 from .cache import Cache
 from .pipeline import Call, Pipeline, Proceed
@@ -56,15 +56,17 @@ class OtherProvider:
             if not able or isinstance(error, AdapterDeadlineError) or not replaceable(call, error):
                 raise
             _announce(call, error, self._other)
-            route = self._routes[self._other]
+            route, record = self._routes[self._other], current_record() or CallRecord()
+            # Before the call: whoever reads a stream has the record in hand while it runs.
+            before = (record.fallback_used, record.provider, record.kind)
+            record.fallback_used, record.provider, record.kind = True, route.provider, route.kind
             try:
-                answer = await route.run(call)
+                return await route.run(call)
             except AdapterError:
+                if call.pipe is not None and call.pipe.started:
+                    raise  # what was handed over is the other one's, and so is its end
+                record.fallback_used, record.provider, record.kind = before
                 raise error from error.__cause__
-            record = current_record()
-            if record is not None and not record.fallback_used:
-                record.fallback_used, record.provider, record.kind = True, route.provider, route.kind
-            return answer
 
 
 class Stale:

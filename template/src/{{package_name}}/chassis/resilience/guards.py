@@ -4,24 +4,28 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Protocol
 
 from ..contracts.call import HELD
 from ..contracts.context import current
 from ..contracts.errors import (
     AdapterCircuitOpenError,
+    AdapterDeadlineError,
     AdapterError,
     AdapterOverloadedError,
     AdapterRateLimitedError,
     AdapterResponseError,
     AdapterStreamInterruptedError,
     AdapterTransientError,
+    RequestState,
 )
 from ..contracts.identity import new_id
 from .breaker import Breaker, Breakers, BreakerState, Permit
 from .deadlines import within
 from .limits import Bulkhead
 from .pipeline import Call, Proceed
+from .streams import do_nothing
 
 _log = logging.getLogger(__name__)
 
@@ -38,8 +42,8 @@ class Admission(Protocol):
         """Tell whether this probe may run."""
         ...
 
-    async def end(self, call: Call, token: str) -> None:
-        """Give the place of a probe back."""
+    def end(self, call: Call, token: str) -> None:
+        """Give the place of a probe back, without waiting; a second time does nothing."""
         ...
 
 
@@ -112,7 +116,11 @@ class BulkheadGuard:
         if not bulkhead.try_acquire():
             if bulkhead.full():
                 raise _overloaded(call, "the bulkhead and its queue are full", None)
-            await within(call, bulkhead.wait())
+            try:
+                await within(call, bulkhead.wait())
+            except AdapterDeadlineError as error:
+                error.request_state = RequestState.NOT_SENT
+                raise
         threads: list[Future[Any]] = []
         token = HELD.set(threads)
         try:
@@ -164,16 +172,23 @@ class BreakerGuard:
         if not admitted:
             breaker.release(permit)
             raise _circuit_open(call, _ASK_AGAIN_S)
+        end = partial(self._admission.end, call, token)
         try:
-            return await _reported(call, proceed, breaker, permit)
+            return await _reported(call, proceed, breaker, permit, end)
         finally:
-            await self._admission.end(call, token)
+            end()
 
 
-async def _reported(call: Call, proceed: Proceed, breaker: Breaker, permit: Permit) -> Any:
+async def _reported(
+    call: Call, proceed: Proceed, breaker: Breaker, permit: Permit, end: Callable[[], None] = do_nothing
+) -> Any:
     if permit.probes and call.pipe is not None:
         # Its first piece shows that the provider is back; nobody has to wait for the end of a stream.
-        call.pipe.on_start = lambda: _succeeded(call, breaker, permit)
+        def back() -> None:
+            _succeeded(call, breaker, permit)
+            end()
+
+        call.pipe.on_start = back
     try:
         answer = await proceed(call)
     except AdapterError as error:

@@ -22,7 +22,7 @@ from .pipeline import Call, Proceed
 _log = logging.getLogger(__name__)
 
 LOCAL = (AdapterCircuitOpenError, AdapterOverloadedError, AdapterDeadlineError)
-"""What this service refuses by itself: no provider was asked, so nothing can be learnt about one."""
+"""What this service decides by itself: nothing can be learnt from it about the provider."""
 
 
 class Retry:
@@ -64,17 +64,21 @@ class Retry:
             _log.warning("provider_call_retried", extra=_fields(call, error, failed + 1, pause_s))
             if not await self._paused(pause_s, cost):
                 break
-            self.retries[call.operation.name] += 1
+            asked = True
             try:
                 answer = await proceed(call)
-            except LOCAL:
-                self._refund(cost)  # it has put no load on the provider
+            except LOCAL as refusal:
+                asked = refusal.request_state is not RequestState.NOT_SENT
+                if not asked:
+                    self._refund(cost)  # it has put no load on the provider
                 raise
             except AdapterError as again:
                 error, spent = again, spent + cost
             else:
                 self._refund(spent + cost)
                 return answer
+            finally:
+                self.retries[call.operation.name] += asked
         raise error
 
     async def _paused(self, pause_s: float, cost: int) -> bool:

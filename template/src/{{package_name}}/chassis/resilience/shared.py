@@ -86,9 +86,9 @@ class SharedState:
             self._line.tell("ZREM", name, token)
             raise
 
-    async def end_probe(self, key: str, token: str) -> None:
-        """Give the place of a probe back; done even when the caller is cancelled meanwhile."""
-        await self._line.ask(_nothing, "ZREM", f"{self._prefix}:probe:{key}", token)
+    def end_probe(self, key: str, token: str) -> None:
+        """Give the place of a probe back, without waiting."""
+        self._line.tell("ZREM", f"{self._prefix}:probe:{key}", token)
 
     async def load(self, key: str) -> bytes | None:
         """Return what is stored, None also when there is nothing."""
@@ -127,9 +127,9 @@ class SharedAdmission:
         admitted = await self._shared.admit_probe(key, token, probes=self._probes, lease_s=lease_s)
         return admitted is not False
 
-    async def end(self, call: "Call", token: str) -> None:
-        """Give the place of a probe back."""
-        await self._shared.end_probe(_probe_key(call), token)
+    def end(self, call: "Call", token: str) -> None:
+        """Give the place of a probe back, without waiting; a second time does nothing."""
+        self._shared.end_probe(_probe_key(call), token)
 
 
 def _probe_key(call: "Call") -> str:

@@ -98,7 +98,9 @@ class MapErrors:
                 _check(call, answer)
         except ServiceError:
             raise
-        except Exception as cause:
+        except (Exception, asyncio.CancelledError) as cause:
+            if isinstance(cause, asyncio.CancelledError) and _is_cancelled():
+                raise
             # A defect of the adapter: the one case in which its trace is worth a line.
             fields = {"provider": call.provider, "operation": operation.name}
             _log.exception("provider_raised_untranslated", extra=fields)
@@ -106,6 +108,12 @@ class MapErrors:
             error = AdapterTimeoutError if isinstance(cause, TimeoutError) else AdapterResponseError
             raise error(message, adapter=call.provider, operation=operation.name, cause=cause) from cause
         return answer
+
+
+def _is_cancelled() -> bool:
+    """Tell a call that is to end from an adapter that let the end of a task of its own out."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _check(call: Call, answer: Any) -> None:

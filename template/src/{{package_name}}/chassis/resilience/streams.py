@@ -21,7 +21,7 @@ _LEFT = 2
 """The consumer of a session asks twice: for the session, and for the end."""
 
 
-def _do_nothing() -> None:
+def do_nothing() -> None:
     """Stand for a callback that nobody has set."""
 
 
@@ -37,7 +37,7 @@ class Pipe:
         self.started = False
         self.first_s = math.inf
         self.idle_s = math.inf
-        self.on_start: Callable[[], None] = _do_nothing
+        self.on_start: Callable[[], None] = do_nothing
         self._piece = _NOTHING
         self._takes = 0
         self._changed: asyncio.Future[None] | None = None

@@ -41,31 +41,30 @@ async def _kept_alive(events: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
     """Yield the events and, in silence, comments.
 
     A task of its own reads and closes the events: nothing has to be awaited when the caller leaves, so that being
-    cancelled again on the way out does no harm.
+    cancelled again on the way out does no harm. However that task ends, its last event is followed by the end.
     """
     ready: asyncio.Queue[bytes | None] = asyncio.Queue(1)
-    failures: list[Exception] = []
 
     async def read() -> None:
-        try:
-            async with aclosing(events):
-                async for content in events:
-                    await ready.put(content)
-        except Exception as error:  # noqa: BLE001 - raised below
-            failures.append(error)
-        await ready.put(None)
+        async with aclosing(events):
+            async for content in events:
+                await ready.put(content)
+
+    def wake(_: asyncio.Task[None]) -> None:
+        if ready.empty():
+            ready.put_nowait(None)
 
     reader = asyncio.create_task(read())
+    reader.add_done_callback(wake)
     try:
-        while True:
+        while not (reader.done() and ready.empty()):
             try:
                 content = await asyncio.wait_for(ready.get(), KEEP_ALIVE_S)
             except TimeoutError:
                 content = _KEEP_ALIVE
-            if content is None:
-                break
-            yield content
+            if content is not None:
+                yield content
+        reader.result()
     finally:
         reader.cancel()
-    if failures:
-        raise failures[0]
+        reader.add_done_callback(lambda task: task.cancelled() or task.exception())
