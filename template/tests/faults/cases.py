@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tests.faults.server import Action, Answer, Deaf, Drip, Garbage, Huge, Reset, Stall, Stream, Truncate
+from tests.faults.server import Action, Answer, Deaf, Drip, Garbage, Huge, Report, Reset, Stall, Stream, Truncate
 
 type Bounds = tuple[float, float]
 type Count = int | tuple[int, int]
@@ -23,7 +23,8 @@ FINE = Answer()
 class Step:
     """Some calls, and what must come of them: how often which code (200 is `succeeded`), wire attempts, seconds.
 
-    Calls run one after another, or all `at_once`; `leave_s` is after how long the callers hang up.
+    Calls run one after another, or all `at_once`; `leave_s` is after how long the callers hang up, or the first
+    `leaving` of them.
     """
 
     codes: Mapping[str, Count]
@@ -34,6 +35,7 @@ class Step:
     headers: Mapping[str, str] = field(default_factory=dict)
     prompt: str = "hi"
     leave_s: float | None = None
+    leaving: int | None = None
     before_s: float = 0
     most: int | None = None
     retry_after: str | None = None
@@ -152,6 +154,32 @@ CASES: Sequence[Case] = [
         {"TIMEOUTS__STREAM_IDLE_S": "0.3"},
     ),
     Case(
+        "dripping_stream",
+        "a stream goes on byte by byte, idle limit 0.3 s",
+        [Stream(last=Drip())],
+        _once(TIMED_OUT, 1, (0.25, 0.8), stream=True),
+        {"TIMEOUTS__STREAM_IDLE_S": "0.3"},
+    ),
+    Case(
+        "reporting_stream",
+        "a stream tells of a failure in the middle",
+        [Stream(last=Report())],
+        _once(FAILED, 1, stream=True),
+    ),
+    Case(
+        "failed_stream",
+        "a stream begins with a failure, with a key, then a stream",
+        [Stream(pieces=0, last=Report()), Stream()],
+        _once(OK, 2, stream=True, headers=KEY),
+    ),
+    Case(
+        "many_streams",
+        "every fifth stream fails: the breaker stays closed",
+        [*([Stream(pieces=1)] * 4 + [DOWN]) * 6],
+        [Step({OK: 24, UNAVAILABLE: 6}, 30, (0, 5), calls=30, stream=True)],
+        {"RETRY__TYPE": "none"},
+    ),
+    Case(
         "left_stream",
         "5 callers leave a stream: nothing looks like a failure",
         [*[Stream(last=Stall())] * 5, Stream()],
@@ -175,6 +203,28 @@ CASES: Sequence[Case] = [
             Step({"circuit_open": 20}, 0, (0, 1), calls=20, retry_after="1"),
             Step({OK: 1}, 1, before_s=1.1),
             Step({OK: 5}, 5, calls=5),
+        ],
+        {"RETRY__TYPE": "none", "BREAKER__OPEN_S": "1"},
+    ),
+    Case(
+        "other_operation",
+        "503 for ever, but for streams: their breaker is another one",
+        [*[DOWN] * 5, Stream()],
+        [
+            Step({UNAVAILABLE: 5}, 5, calls=5),
+            Step({"circuit_open": 1}, 0),
+            Step({OK: 5}, 5, calls=5, stream=True),
+        ],
+        {"RETRY__TYPE": "none"},
+    ),
+    Case(
+        "probe_leaves",
+        "who asks when the breaker tries again hangs up: the next may ask",
+        [*[DOWN] * 5, Stall(), FINE],
+        [
+            Step({UNAVAILABLE: 5}, 5, calls=5),
+            Step({"gone": 1}, 1, before_s=1.1, leave_s=0.2),
+            Step({OK: 1}, 1),
         ],
         {"RETRY__TYPE": "none", "BREAKER__OPEN_S": "1"},
     ),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tests.faults.cases import DOWN, FINE, OK, TIMED_OUT, UNAVAILABLE, Case, Step
+from tests.faults.cases import DOWN, FINE, KEY, OK, TIMED_OUT, UNAVAILABLE, Case, Step
 from tests.faults.server import Answer, Stall
 
 SLOW = Answer(after_s=0.2)
@@ -18,6 +18,13 @@ CROWDS: Sequence[Case] = [
         [Stall()],
         # The first four that time out let one each in from the queue; the fifth opens the breaker.
         [Step({TIMED_OUT: (50, 54), "circuit_open": (46, 50)}, (50, 54), (0.45, 2.5), calls=100, at_once=True)],
+    ),
+    Case(
+        "hundred_hanging",
+        "100 calls at once without an answer, total 2 s",
+        [Stall()],
+        [Step({"deadline_exceeded": 100}, 100, (1.9, 3), calls=100, at_once=True, headers=KEY)],
+        {"TIMEOUTS__ATTEMPT_S": "5", "BREAKER__TYPE": "none", "BULKHEAD__MAX_CONCURRENT": "100"},
     ),
     Case(
         "few_places",
@@ -83,6 +90,13 @@ CROWDS: Sequence[Case] = [
         {"CACHE__TTL_S": "60", **PATIENT},
     ),
     Case(
+        "one_leaves",
+        "100 callers ask the same at once, one hangs up",
+        [Answer(after_s=1)],
+        [Step({OK: 99, "gone": 1}, 1, (0.9, 5), calls=100, at_once=True, leave_s=0.5, leaving=1)],
+        {"CACHE__TTL_S": "60", **PATIENT},
+    ),
+    Case(
         "stale",
         "503 after an answer: the old answer stands in",
         [FINE, DOWN],
@@ -102,6 +116,18 @@ CROWDS: Sequence[Case] = [
         [DOWN],
         [Step({UNAVAILABLE: 600}, (600, 642), (0, 30), calls=600, at_once=True)],
         {"BREAKER__TYPE": "none", "BULKHEAD__MAX_QUEUE": "1000", **PATIENT},
+    ),
+    Case(
+        "silent_outage",
+        "6 x 100 calls with a key, no answer for ever, no breaker: as above",
+        [Stall()],
+        [
+            Step(
+                {TIMED_OUT: (58, 70), "deadline_exceeded": (30, 42)}, (130, 142), (0.9, 4), 100, at_once=True, headers=KEY
+            ),
+            *[Step({TIMED_OUT: 100}, 100, (0.45, 4), 100, at_once=True, headers=KEY)] * 5,
+        ],
+        {"TIMEOUTS__TOTAL_S": "1", "BREAKER__TYPE": "none", "BULKHEAD__MAX_CONCURRENT": "100"},
     ),
     Case(
         "untuned",

@@ -70,12 +70,17 @@ class Huge:
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """Tells of a failure in the middle of a stream, whose status line said 200."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stream:
     """Sends `pieces` of a streamed answer, one each `every_s` seconds, and then does what `last` says."""
 
     pieces: int = 3
     every_s: float = 0.01
-    last: "Stall | Reset | Truncate | None" = None
+    last: Stall | Drip | Reset | Truncate | Report | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +215,13 @@ async def _stream(action: Stream, reader: asyncio.StreamReader, writer: asyncio.
     match action.last:
         case None:
             writer.write(b"data: [DONE]\n\n")
+        case Drip():
+            for byte in b"data: {" + b" " * 100:
+                writer.write(bytes([byte]))
+                await writer.drain()
+                await asyncio.sleep(action.last.every_s)
+        case Report():
+            writer.write(b'data: {"error": {"message": "no", "type": "server_error"}}\n\ndata: [DONE]\n\n')
         case Stall():
             await _gone(reader)
         case Reset():
