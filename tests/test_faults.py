@@ -24,35 +24,42 @@ def test_every_fault_comes_to_what_it_should(workshop: Workshop) -> None:
     assert said.rstrip().endswith("Every fault came to what it should.")
 
 
+RESILIENCE = "chassis/resilience"
 # What is broken in which module, and the case that shows it.
-DEFECTS: dict[str, tuple[str, str, str]] = {
-    "a retry that never retries": ("retry.py", "for failed in range(1, self._limits.attempts):", "for failed in ():"),
-    "a retry of what is unclear": ("retry.py", " or unclear or begun:", " or begun:"),
-    "a breaker that never opens": ("breaker.py", "if self._too_many():", "if False:"),
-    "a limiter that never limits": ("limits.py", "if wait_s > max_wait_s:", "if False:"),
+DEFECTS: dict[str, tuple[str, str, str, str]] = {
+    "a retry that never retries": (
+        f"{RESILIENCE}/retry.py",
+        "for failed in range(1, self._limits.attempts):",
+        "for failed in ():",
+        "passing",
+    ),
+    "a retry of what is unclear": (f"{RESILIENCE}/retry.py", " or unclear or begun:", " or begun:", "reset"),
+    "a budget that forgives": (f"{RESILIENCE}/retry.py", "if not asked:", "if True:", "silent_outage"),
+    "a breaker that never opens": (f"{RESILIENCE}/breaker.py", "if self._too_many():", "if False:", "dies"),
+    "a limiter that never limits": (f"{RESILIENCE}/limits.py", "if wait_s > max_wait_s:", "if False:", "too_fast"),
+    "streams that never succeed": (
+        "service/genai.py",
+        "                    await anext(stream, None)\n                yield",
+        "                    pass\n                yield",
+        "streams",
+    ),
 }
-"""Every defect is one that such libraries had."""
-SHOWN_BY = {
-    "a retry that never retries": "passing",
-    "a retry of what is unclear": "reset",
-    "a breaker that never opens": "dies",
-    "a limiter that never limits": "too_fast",
-}
+"""Every defect is one that such libraries, or this one, had."""
 
 
 @pytest.mark.parametrize("defect", list(DEFECTS), ids=lambda text: text.replace(" ", "-"))
 def test_a_defect_shows_in_the_table(workshop: Workshop, defect: str) -> None:
     """A table that says the same of a broken service would be worth nothing."""
     project = workshop.install(DEFAULT, "faults")
-    name, right, wrong = DEFECTS[defect]
-    module = project / "src" / "my_service" / "chassis" / "resilience" / name
+    name, right, wrong, shown_by = DEFECTS[defect]
+    module = project / "src" / "my_service" / name
     text = module.read_text(encoding="utf-8")
     assert 1 == text.count(right)
     module.write_text(text.replace(right, wrong), encoding="utf-8")
     try:
-        code, said = _faults(project, SHOWN_BY[defect])
+        code, said = _faults(project, shown_by)
     finally:
         module.write_text(text, encoding="utf-8")
 
     assert 1 == code, said
-    assert f"WRONG ({SHOWN_BY[defect]})" in said
+    assert f"WRONG ({shown_by})" in said
