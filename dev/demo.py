@@ -30,7 +30,7 @@ def main() -> int:
     _render()
     _say("Installing the service (uv sync)")
     _in_service(str(uv()), "sync", "--quiet")
-    _say("Starting it (uv run my-service serve)")
+    _say("Starting it (my-service serve, on a free port)")
     log = _TARGET.parent / "my-service.log"
     with log.open("w", encoding="utf-8") as stream:
         command = [str(_TARGET / ".venv" / "bin" / "my-service"), "serve", "--port", "0"]
@@ -121,6 +121,7 @@ def _shown(path: Path) -> str:
 
 def _next_steps() -> None:
     folder, copier = (shlex.quote(_shown(path)) for path in (_TARGET, ROOT / ".venv" / "bin" / "copier"))
+    path = shlex.quote(str(uv().parent))
     _say("Next")
     print(
         f"""
@@ -133,7 +134,10 @@ Start your own (any folder outside this one):
 
   {copier} copy {shlex.quote(str(ROOT))} /path/to/your-service
 
-Then, in it:  uv sync && uv run just check
+Then, in it (the first line only where uv is not installed):
+
+  export PATH={path}:"$PATH"
+  uv sync && uv run just check
 """
     )
 

@@ -25,6 +25,16 @@ LAYERS: dict[str, tuple[str, str, str]] = {
     "service imports resilience": ("service/genai.py", "from ..chassis.resilience import steps", "Domain and service"),
     "service imports settings": ("service/genai.py", "from ..chassis.config import loading", "Domain and service know"),
     "service imports the web": ("service/genai.py", "import fastapi", "Domain and service know"),
+    "domain imports a service for types": (
+        "domain/genai.py",
+        "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    from ..service import genai as upper",
+        "Layers: higher ones",
+    ),
+    "service imports the web for types": (
+        "service/genai.py",
+        "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    import fastapi",
+        "Domain and service know",
+    ),
     "service imports pydantic": ("service/genai.py", "import pydantic", "Domain and service know"),
     "service imports adapters": ("service/genai.py", "from ..adapters.genai import echo", "Layers: higher ones"),
     "service imports another object": ("service/genai.py", "from . import diarization", "know each other: service"),
@@ -81,6 +91,12 @@ LINT: dict[str, tuple[str, str, str]] = {
     ),
     "httpx": ("import httpx\n\n\nasync def work() -> None:\n    httpx.AsyncClient()", "TID251", "Use httpx2"),
     "blocking client": ("import httpx2\n\n\nasync def work() -> None:\n    httpx2.get('a')", "TID251", "AsyncClient"),
+    "blocking request": ("import httpx2\n\n\nasync def work() -> None:\n    httpx2.put('a')", "TID251", "AsyncClient"),
+    "blocking connection": (
+        "import socket\n\n\nasync def work() -> None:\n    socket.create_connection(('a', 1))",
+        "TID251",
+        "open_connection",
+    ),
     "buffering middleware": (
         "from starlette.middleware.base import BaseHTTPMiddleware\n\n\nclass A(BaseHTTPMiddleware):\n    pass",
         "TID251",

@@ -1,6 +1,6 @@
 """Secrets and personal data do not survive, wherever in a text or a value they stand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretBytes, SecretStr
+from pydantic import AnyUrl, BaseModel, SecretBytes, SecretStr
 
-from object_service.chassis.redaction import MASK, redact, redact_text
+from object_service.chassis.redaction import MASK, know, redact, redact_text, secrets_in
 
 SECRETS = st.text("abcdefghXYZ0123456789!$*+._~%^@-", min_size=6, max_size=40).map(lambda text: f"Q{text}Q")
 TOKENS = st.text("abcdefghXYZ0123456789._~+/-", min_size=6, max_size=40).map(lambda text: f"Q{text}Q")
@@ -287,3 +287,46 @@ def test_endless_nesting_ends() -> None:
 
     assert "hunter2" not in str(redact(loop))
     assert "hunter2" not in str(redact(deep))
+
+
+@pytest.fixture
+def known() -> Iterator[Callable[[object], None]]:
+    """Return what makes the secrets of settings known, until the end of the test."""
+    yield lambda settings: know(secrets_in(settings))
+    know([])
+
+
+class _Inner(BaseModel):
+    keys: dict[str, list[SecretStr]]
+    url: AnyUrl
+
+
+class _Settings(BaseModel):
+    plain: str
+    inner: _Inner
+
+
+SETTINGS = _Settings(
+    plain="ordinary",
+    inner=_Inner(
+        keys={"a": [SecretStr("zq-first"), SecretStr("zq-first-longer"), SecretStr("tiny")]},
+        url=AnyUrl("redis://:zq-third@host/0"),
+    ),
+)
+
+
+@pytest.mark.parametrize("secret", ["zq-first", "zq-first-longer", "zq-third"])
+def test_secrets_of_the_settings_are_masked_anywhere(known: Callable[[object], None], secret: str) -> None:
+    """Whatever they look like, in the middle of words and in nested values as well."""
+    assert f"x{secret}x" == redact_text(f"x{secret}x")
+    known(SETTINGS)
+
+    assert f"x{MASK}x" == redact_text(f"x{secret}x")
+    assert {"note": [f"{MASK}."]} == redact({"note": [f"{secret}."]})
+
+
+def test_what_is_no_secret_of_the_settings_stays(known: Callable[[object], None]) -> None:
+    """Nor are secrets masked that are as short as words."""
+    known(SETTINGS)
+
+    assert "an ordinary tiny host" == redact_text("an ordinary tiny host")

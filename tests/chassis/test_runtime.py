@@ -93,3 +93,16 @@ async def test_redis_is_opened_only_to_share(scope: str) -> None:
     runtime = Runtime((WEATHER,))
     async with runtime.started(runtime.load(arguments)) as container:
         assert (scope == "redis") == (container[Surroundings].shared is not None)
+
+
+async def test_secrets_of_the_settings_are_known_to_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """From the first line on, whatever they look like: a credential need not have the form of one."""
+    path = ("providers", "remote")
+    given = {(*path, "api_key"): "zq-plain", (*path, "base_url"): "https://a.example", (*path, "model"): "m"}
+    runtime = Runtime((WEATHER,))
+    async with runtime.started(runtime.load({("weather", "provider"): "remote", **given})):
+        logging.getLogger("some.library").warning("sent %s", "zq-plain")
+
+    written = capsys.readouterr().err
+    assert "zq-plain" not in written
+    assert "sent ********" in written

@@ -80,7 +80,7 @@ async def test_a_body_that_cannot_be_read_is_malformed(content: bytes, kind: str
 
     document = problem_of(response)
     assert (400, "malformed_json") == (response.status_code, document["code"])
-    expected = "The body is not valid JSON." if content else "Expected a JSON object as the body."
+    expected = "The body cannot be read as JSON." if content else "Expected a JSON object as the body."
     assert expected == document["detail"]
     assert "errors" not in document
 

@@ -181,7 +181,7 @@ def test_a_form_filled_by_hand_has_the_same_problems() -> None:
     assert [("/params/size", "invalid_request"), ("/params", "malformed_json")] == [
         (item["pointer"], item["code"]) for item in items
     ]
-    assert "The text is not valid JSON." == items[1]["message"]
+    assert "The text cannot be read as JSON." == items[1]["message"]
 
 
 async def test_a_form_that_was_refused_by_hand_is_a_problem() -> None:

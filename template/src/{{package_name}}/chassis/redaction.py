@@ -5,11 +5,11 @@ Every pattern begins at a bounded distance from what it needs, so that long text
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from pydantic import SecretBytes, SecretStr
+from pydantic import BaseModel, SecretBytes, SecretStr
 
 MASK = "********"
 
@@ -59,8 +59,41 @@ _HARMLESS = re.compile(
 """Single words that no pattern can match, and UUIDs: most values of most lines, let through without trying them all."""
 
 
+_SHORTEST = 6
+"""A secret of fewer characters would mask ordinary words."""
+
+_URL_PASSWORD = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
+_known: list[re.Pattern[str]] = []
+
+
+def know(secrets: Iterable[str]) -> None:
+    """Mask these values from now on, and no earlier ones, wherever in a text they stand."""
+    longest_first = sorted({secret for secret in secrets if len(secret) >= _SHORTEST}, key=len, reverse=True)
+    _known[:] = [re.compile("|".join(map(re.escape, longest_first)))] if longest_first else []
+
+
+def secrets_in(value: object) -> Iterator[str]:
+    """Yield every secret in settings: fields that hide their value, and the passwords of URLs."""
+    match value:
+        case SecretStr():
+            yield value.get_secret_value()
+            yield from secrets_in(value.get_secret_value())
+        case BaseModel():
+            for _, item in value:
+                yield from secrets_in(item)
+        case Mapping():
+            yield from secrets_in(list(value.values()))
+        case list() | tuple() | set() | frozenset():
+            for item in value:
+                yield from secrets_in(item)
+        case _:
+            yield from _URL_PASSWORD.findall(str(value))
+
+
 def redact_text(text: str) -> str:
-    """Return the text without URL passwords, tokens, keys, e-mail addresses, card and telephone numbers."""
+    """Return the text without known secrets, URL passwords, tokens, keys, e-mail addresses, card and phone numbers."""
+    for pattern in _known:
+        text = pattern.sub(MASK, text)
     if _HARMLESS.fullmatch(text):
         return text
     for pattern, replacement in _PATTERNS:

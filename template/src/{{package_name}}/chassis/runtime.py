@@ -14,6 +14,7 @@ from .features import Feature, own_middlewares
 from .identity import SERVICE, service_version
 from .logs import LogSection, configure_logging
 from .metrics import Metrics
+from .redaction import know, secrets_in
 from .redis import RedisSection, open_redis
 from .resilience.assembly import Surroundings
 from .resilience.telemetry import ProviderMetrics
@@ -59,6 +60,7 @@ class Runtime:
     @asynccontextmanager
     async def started(self, settings: Settings) -> AsyncIterator[Container]:
         """Configure logs, install every feature, and close everything in reverse order at the end."""
+        know(secrets_in([*settings.sections.values(), *(instance.config for instance in settings.instances)]))
         configure_logging(settings[LogSection])
         async with opened(os.environ) as tracing, Container() as container:
             surroundings = Surroundings(

@@ -51,7 +51,7 @@ _OF_STATUS = {
     413: ("body_too_large", "The body is larger than this path takes."),
     415: ("unsupported_media", "The path does not take this type of body."),
 }
-_NO_JSON = "The body is not valid JSON."
+_NO_JSON = "The body cannot be read as JSON."
 _NO_BODY = "Expected a JSON object as the body."
 _PLAIN = {
     "extra_forbidden": "No field has this name.",
@@ -120,7 +120,7 @@ def _document(
 ) -> dict[str, Any]:
     document: dict[str, Any] = {
         "type": f"urn:problem:{code}",
-        "title": code.replace("_", " ").capitalize(),
+        "title": code.replace("_", " ").capitalize().replace("json", "JSON"),
         "status": STATUS.get(code, 500),
         "detail": detail,
         "instance": instance,
@@ -200,7 +200,7 @@ def validation_problem(error: ValidationError, above: str = "") -> ValidationPro
 def _error(detail: Mapping[str, Any], above: str = "") -> dict[str, str]:
     place, *path = detail["loc"] or ("body",)
     if detail["type"] == "json_invalid":
-        message = "The text is not valid JSON." if above else _NO_JSON
+        message = "The text cannot be read as JSON." if above else _NO_JSON
         return {"in": "body", "pointer": above, "code": "malformed_json", "message": message}
     if detail["type"] == "missing" and (place, path) == ("body", []):
         return {"in": "body", "pointer": "", "code": "malformed_json", "message": _NO_BODY}
