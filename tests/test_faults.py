@@ -37,12 +37,13 @@ DEFECTS: dict[str, tuple[str, str, str, str]] = {
     "a budget that forgives": (f"{RESILIENCE}/retry.py", "if not asked:", "if True:", "silent_outage"),
     "a breaker that never opens": (f"{RESILIENCE}/breaker.py", "if self._too_many():", "if False:", "dies"),
     "a limiter that never limits": (f"{RESILIENCE}/limits.py", "if wait_s > max_wait_s:", "if False:", "too_fast"),
-    "streams that never succeed": (
-        "service/genai.py",
-        "                    await anext(stream, None)\n                yield",
-        "                    pass\n                yield",
-        "streams",
+    "metrics that miscount": (
+        f"{RESILIENCE}/telemetry.py",
+        "figures.succeeded += 1",
+        "figures.succeeded += 2",
+        "passing",
     ),
+    "a log that says nothing": (f"{RESILIENCE}/steps.py", "if _log.isEnabledFor(level):", "if False:", "passing"),
 }
 """Every defect is one that such libraries, or this one, had."""
 

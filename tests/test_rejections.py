@@ -92,11 +92,6 @@ LINT: dict[str, tuple[str, str, str]] = {
     "httpx": ("import httpx\n\n\nasync def work() -> None:\n    httpx.AsyncClient()", "TID251", "Use httpx2"),
     "blocking client": ("import httpx2\n\n\nasync def work() -> None:\n    httpx2.get('a')", "TID251", "AsyncClient"),
     "blocking request": ("import httpx2\n\n\nasync def work() -> None:\n    httpx2.put('a')", "TID251", "AsyncClient"),
-    "blocking connection": (
-        "import socket\n\n\nasync def work() -> None:\n    socket.create_connection(('a', 1))",
-        "TID251",
-        "open_connection",
-    ),
     "buffering middleware": (
         "from starlette.middleware.base import BaseHTTPMiddleware\n\n\nclass A(BaseHTTPMiddleware):\n    pass",
         "TID251",
