@@ -192,6 +192,33 @@ def test_a_stalled_upload_is_answered_in_time(
         assert [] == [line for line in service.log() if line["level"] == "error"]
 
 
+def test_what_a_killed_service_left_is_removed(workshop: Workshop, tmp_path: Path) -> None:
+    """A recording that SIGKILL left on the disk is gone after the next start; one of a service that lives stays."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    environment = {"TMPDIR": str(folder)}
+    with running(workshop.install(DEFAULT), tmp_path / "killed", environment) as killed:
+        assert 202 == killed.upload(spoken(3600)).status
+        assert -signal.SIGKILL == killed.stop(signal.SIGKILL)
+    (left,) = recordings(folder)
+    with running(workshop.install(DEFAULT), tmp_path / "first", environment) as first:
+        assert [] == recordings(folder), f"{left} was left behind"
+        assert 202 == first.upload(spoken(3600)).status
+        (upload,) = recordings(folder)
+        with running(workshop.install(DEFAULT), tmp_path / "second", environment) as second:
+            assert [upload] == recordings(folder)
+            assert 0 == second.stop()
+        assert [upload] == recordings(folder)
+        assert 0 == first.stop()
+        assert [] == [line for line in first.log() if line["level"] in ("warning", "error")]
+    assert [] == list(folder.iterdir())
+
+
+def recordings(folder: Path) -> list[Path]:
+    """Return the files below a folder."""
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def begin(service: Service, form: bytes, header: str = "") -> socket.socket:
     """Send the head and one half of a form."""
     connection = socket.create_connection((service.host, service.port), timeout=30)

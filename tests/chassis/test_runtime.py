@@ -97,10 +97,11 @@ async def test_redis_is_opened_only_to_share(scope: str) -> None:
 
 async def test_secrets_of_the_settings_are_known_to_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     """From the first line on, whatever they look like: a credential need not have the form of one."""
-    path = ("providers", "remote")
-    given = {(*path, "api_key"): "zq-plain", (*path, "base_url"): "https://a.example", (*path, "model"): "m"}
+    given: dict[tuple[str, ...], Any] = {("weather", "provider"): "remote"}
+    fields = {"api_key": "zq-plain", "base_url": "https://a.example", "model": "m"}
+    given |= {("providers", "remote", name): value for name, value in fields.items()}
     runtime = Runtime((WEATHER,))
-    async with runtime.started(runtime.load({("weather", "provider"): "remote", **given})):
+    async with runtime.started(runtime.load(given)):
         logging.getLogger("some.library").warning("sent %s", "zq-plain")
 
     written = capsys.readouterr().err

@@ -1,22 +1,18 @@
-"""Long work inside the process: begun once, awaited, stopped, bounded in memory; uploads lie in a private folder."""
+"""Long work inside the process: begun once, awaited, stopped, bounded in memory."""
 
 import asyncio
-import hashlib
-import io
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
 from chassis.contracts.test_envelope import FAILURE, PROVENANCE
-from object_service.chassis import work as module
 from object_service.chassis.container import Container
 from object_service.chassis.contracts.context import Context, current, entered
 from object_service.chassis.contracts.envelope import Envelope, Failed, Pending, Running, Succeeded
 from object_service.chassis.contracts.json import Json
 from object_service.chassis.contracts.work import LongWork
-from object_service.chassis.work import InProcessRunner, MemoryStore, Spool, SpooledFile, describe_file, long_work
+from object_service.chassis.work import InProcessRunner, MemoryStore, long_work
 
 
 class _Work:
@@ -211,49 +207,3 @@ async def test_only_the_newest_finished_envelopes_are_kept() -> None:
     found = {id_: await store.load(id_) is not None for id_ in ("a", "b", "c", "open")}
 
     assert {"a": False, "b": True, "c": True, "open": True} == found
-
-
-@pytest.mark.parametrize("size", [0, 5, 1000], ids=["empty", "one-piece", "many-pieces"])
-async def test_an_upload_is_stored_piece_by_piece(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    """Size and digest are those of the content, whatever its length is."""
-    monkeypatch.setattr(module, "_PIECE_BYTES", 64)
-    spool, content = Spool(), bytes(range(256)) * 4
-    reads: list[int] = []
-
-    class _Source(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            reads.append(size or -1)
-            return super().read(size)
-
-    stored = await spool.store(_Source(content[:size]))
-
-    assert content[:size] == stored.path.read_bytes()
-    assert (size, hashlib.sha256(content[:size]).hexdigest()) == (stored.bytes, stored.sha256)
-    assert {64} == set(reads)
-    await spool.aclose()
-
-
-async def test_uploads_are_private_and_go_with_the_service() -> None:
-    """Nobody else can read the folder; a discarded file is gone, and at the end everything is."""
-    spool = Spool()
-    first, second = await spool.store(io.BytesIO(b"a")), await spool.store(io.BytesIO(b"a"))
-    folder = first.path.parent
-
-    assert first.path != second.path
-    assert 0 == (folder.stat().st_mode | first.path.stat().st_mode) & 0o077
-    await spool.discard(first.path)
-    await spool.discard(first.path)
-    assert (False, True) == (first.path.exists(), second.path.exists())
-    await spool.aclose()
-    assert not folder.exists()
-    await spool.aclose()
-
-
-def test_a_file_is_described_where_it_lies(tmp_path: Path) -> None:
-    """Size and digest without a copy; a missing file is an OSError."""
-    file = tmp_path / "a.wav"
-    file.write_bytes(b"abc")
-
-    assert SpooledFile(file, 3, hashlib.sha256(b"abc").hexdigest()) == describe_file(file)
-    with pytest.raises(OSError, match="missing"):
-        describe_file(tmp_path / "missing")

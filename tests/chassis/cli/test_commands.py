@@ -8,7 +8,7 @@ import pytest
 from chassis.cli.service import RUNTIME, run
 from object_service.chassis.cli import main
 from object_service.chassis.web import server
-from object_service.chassis.web.server import PortInUseError
+from object_service.chassis.web.server import AddressError, PortInUseError
 from object_service.chassis.web.settings import HttpSection
 
 COMMANDS = {
@@ -70,6 +70,21 @@ def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
 
     assert (2, "") == (result.exit_code, result.stdout)
     assert "Usage: object-service" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--environment", "prd", "config", "check"], "'--environment': 'prd' is not one of 'dev', 'staging', 'prod'."),
+        (["config", "reference", "--format", "x"], "'--format': 'x' is not one of 'markdown', 'env'."),
+    ],
+    ids=["own-option", "option-of-a-command"],
+)
+def test_a_wrong_choice_is_told_in_plain_words(arguments: list[str], told: str) -> None:
+    """What can be chosen is named, without the words of the library that found out."""
+    result = run(*arguments)
+
+    assert (2, f"Error: Invalid value for {told}") == (result.exit_code, result.stderr.splitlines()[-1])
 
 
 def test_help_names_every_command() -> None:
@@ -224,6 +239,19 @@ def test_a_taken_port_exits_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "" == result.stdout
     error = json.loads(run("serve", "--json").stdout)["error"]
     assert ("port_in_use", False) == (error["code"], error["retryable"])
+
+
+def test_an_address_that_cannot_be_had_exits_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another port would not help, so the line speaks of the host."""
+    monkeypatch.setattr(server, "serve", _Server(AddressError("h:1 cannot be bound (no such name)")))
+
+    result = run("serve")
+
+    hint = "choose an address of this machine with --host, and a port that this user may open"
+    line = f"error: h:1 cannot be bound (no such name); {hint} [address_unavailable]"
+    assert (1, "", line) == (result.exit_code, result.stdout, result.stderr.splitlines()[-1])
+    error = json.loads(run("serve", "--json").stdout)["error"]
+    assert ("address_unavailable", False) == (error["code"], error["retryable"])
 
 
 def test_what_is_odd_about_the_settings_is_logged_while_serving(monkeypatch: pytest.MonkeyPatch) -> None:

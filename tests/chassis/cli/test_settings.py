@@ -112,6 +112,8 @@ def test_a_strict_check_refuses_unknown_variables(code: int, variables: dict[str
 
     assert code == result.exit_code
     assert ("warning:" in result.stderr) == bool(variables)
+    closing = "error: Some variables are no settings. [unknown_setting]"
+    assert (result.stderr.splitlines()[-1:] == [closing]) == (code == 78)
     assert (result.stdout == "") == (code == 78)
 
 

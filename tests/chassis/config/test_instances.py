@@ -5,6 +5,7 @@ import pytest
 from chassis.config.sources import PREFIX, REMOTE, Places, described
 from chassis.samples.features import HTTP, OTHERS, TIDE, WEATHER
 from chassis.samples.kinds.remote import RemoteConfig
+from object_service.chassis.config.section import ConfigurationError, UnknownVariable
 from object_service.chassis.config.settings import Settings
 
 EU = {
@@ -70,6 +71,74 @@ def test_an_unknown_kind_is_a_problem(places: Places, variable: str, value: str,
 
     assert [named] == described(problems)
     assert ("one of remote, stub", "set it to one of these or remove it") == (problems[0].expected, problems[0].fix)
+
+
+SHARED = {
+    "no-kind": ({"ACME__RESILIENCE__RETRY__ATTEMPTS": "abc"}, ["ACME__KIND", "ACME__RESILIENCE__RETRY__ATTEMPTS"]),
+    "unknown-kind": (
+        {"ACME__KIND": "ecko", "ACME__RESILIENCE__RETRY__TYPE": "bogus", "ACME__RESILIENCE__TIMEOUTS__JOB_S": "soon"},
+        ["ACME__KIND", "ACME__RESILIENCE__RETRY__TYPE", "ACME__RESILIENCE__TIMEOUTS__JOB_S"],
+    ),
+    "wrong-together": (
+        {"ACME__RESILIENCE__TIMEOUTS__ATTEMPT_S": "5", "ACME__RESILIENCE__TIMEOUTS__TOTAL_S": "2"},
+        ["ACME__KIND", "ACME__RESILIENCE__TIMEOUTS__ATTEMPT_S"],
+    ),
+    "name": ({"1A__RESILIENCE__RETRY__ATTEMPTS": "abc"}, ["1A", "1A__RESILIENCE__RETRY__ATTEMPTS"]),
+    "name-and-kind": (
+        {"1A__KIND": "ecko", "1A__RESILIENCE__RETRY__ATTEMPTS": "abc"},
+        ["1A", "1A__KIND", "1A__RESILIENCE__RETRY__ATTEMPTS"],
+    ),
+    "name-of-a-known-kind": ({"1A__KIND": "remote", "1A__BASE_URL": "nowhere"}, ["1A", "1A__BASE_URL"]),
+}
+
+
+@pytest.mark.parametrize(("variables", "wrong"), SHARED.values(), ids=SHARED)
+def test_a_wrong_kind_or_name_hides_no_other_problem(
+    places: Places, variables: dict[str, str], wrong: list[str]
+) -> None:
+    """What guards the calls is checked before anybody knows which provider it guards."""
+    places.environment({f"PROVIDERS__{name}": value for name, value in variables.items()})
+
+    assert [f"PROVIDERS__{name}" for name in wrong] == [name for name, _ in described(places.problems())]
+
+
+def test_a_wrong_kind_of_a_selected_provider_hides_no_other_problem(places: Places) -> None:
+    """The name of a kind with another kind stated is no different."""
+    places.environment(PROVIDERS__STUB__KIND="stup", PROVIDERS__STUB__RESILIENCE__RETRY__TYPE="bogus")
+
+    names = ["PROVIDERS__STUB__KIND", "PROVIDERS__STUB__RESILIENCE__RETRY__TYPE"]
+    assert [(name, "environment") for name in names] == described(places.problems())
+
+
+def test_a_fallback_of_a_wrong_kind_waits_for_the_kind(places: Places) -> None:
+    """Which names are right is known once the kind is."""
+    places.environment(PROVIDERS__ACME__KIND="ecko", PROVIDERS__ACME__RESILIENCE__FALLBACK__NAME="stub")
+
+    assert [("PROVIDERS__ACME__KIND", "environment")] == described(places.problems())
+
+
+def test_a_kind_that_is_no_text_is_one_problem(places: Places) -> None:
+    """The kinds that there are say more than that text was expected."""
+    places.toml("[providers.acme]\nkind = 5")
+
+    assert ["one of remote, stub"] == [problem.expected for problem in places.problems()]
+
+
+def test_a_variable_that_the_right_kind_may_have_is_not_called_unknown(places: Places) -> None:
+    """With a wrong kind, only names below what all kinds share can be judged."""
+    head = "PROVIDERS__ACME"
+    places.environment({f"{head}__KIND": "ecko", f"{head}__API_KEY": "k", f"{head}__RESILIENCE__RETRY__ATEMPTS": "1"})
+    places.environment({head: "x", "PROVIDERS__REMOTE__API_KYE": "k", "PROVIDERS__REMOTE__MODEL": "m"})
+
+    with pytest.raises(ConfigurationError) as caught:
+        places.load()
+
+    assert [
+        UnknownVariable(f"{PREFIX}{head}", caught.value.unknown[0].did_you_mean),
+        UnknownVariable(f"{PREFIX}{head}__RESILIENCE__RETRY__ATEMPTS", f"{PREFIX}{head}__RESILIENCE__RETRY__ATTEMPTS"),
+        UnknownVariable(f"{PREFIX}PROVIDERS__REMOTE__API_KYE", f"{PREFIX}PROVIDERS__REMOTE__API_KEY"),
+    ] == list(caught.value.unknown)
+    assert ["BASE_URL", "API_KEY"] == [problem.variable.rpartition("__")[2] for problem in caught.value.missing]
 
 
 def test_an_ambiguous_kind_is_refused(places: Places) -> None:

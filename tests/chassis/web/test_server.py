@@ -14,7 +14,7 @@ from chassis.web.app import FEATURES, problem_of
 from object_service.chassis.config.loading import load
 from object_service.chassis.container import Container
 from object_service.chassis.web.app import build_app
-from object_service.chassis.web.server import PortInUseError, serve
+from object_service.chassis.web.server import AddressError, PortInUseError, serve
 from object_service.chassis.web.settings import HttpSection
 
 SECTION = HttpSection(port=0, shutdown_s=0.4)
@@ -112,8 +112,10 @@ async def test_a_taken_port_is_told() -> None:
 
 @pytest.mark.parametrize("host", ["256.1.1.1.", "x" * 70, "a..b", "203.0.113.1"])
 async def test_an_impossible_host_is_told(host: str) -> None:
-    """A name that cannot be one, or an address of another machine, is an error with one line."""
+    """A name that cannot be one, or an address of another machine, is an error with one line; no port is to blame."""
     app = build_app(load(FEATURES), FEATURES, Container())
 
-    with pytest.raises(PortInUseError, match="cannot be bound"):
+    with pytest.raises(AddressError, match="cannot be bound") as caught:
         await serve(app, HttpSection(host=host, port=0), lambda: None)
+
+    assert AddressError is caught.type

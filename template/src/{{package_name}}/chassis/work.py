@@ -4,12 +4,16 @@ A provider that works by itself is polled until its job has ended.
 """
 
 import asyncio
+import fcntl
 import hashlib
 import logging
+import os
 import random
+import shutil
 import tempfile
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -19,6 +23,7 @@ from .contracts.context import current, entered
 from .contracts.envelope import Envelope, Failed, Succeeded
 from .contracts.json import Json
 from .contracts.work import LongWork, Polled, PollOutcome, Work
+from .identity import SERVICE
 
 if TYPE_CHECKING:
     from .container import Container
@@ -144,6 +149,7 @@ class Poller:
 
 
 _PIECE_BYTES = 1024 * 1024
+_PREFIX, _UPLOADS = f"{SERVICE}-spool-", "uploads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +162,25 @@ class SpooledFile:
 
 
 class Spool:
-    """A private folder for uploads; deleted with everything in it when the service ends."""
+    """A private folder for uploads; deleted with everything in it when the service ends.
+
+    What a killed process left behind is deleted by the next one. The folder is locked while its process lives: a
+    process id would say little, since containers use the same few again.
+    """
 
     def __init__(self) -> None:
         """Create the folder where the machine keeps temporary files."""
-        self._folder = tempfile.TemporaryDirectory(prefix="spool-", ignore_cleanup_errors=True)
+        _remove_abandoned()
+        self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
+        self._lock = ExitStack()
+        self._files = Path(self._folder.name)
+        try:
+            _lock(self._files, self._lock)
+            # Made last, since other processes pass over a folder without it: none can be faster than the lock.
+            (self._files / _UPLOADS).mkdir(0o700)
+            self._files /= _UPLOADS
+        except OSError as error:
+            _log.warning("spool_lock_failed", extra={"folder": self._folder.name, "error": str(error)})
 
     async def store(self, source: BinaryIO) -> SpooledFile:
         """Copy a stream to a new file, piece by piece."""
@@ -168,7 +188,7 @@ class Spool:
 
     def _copy(self, source: BinaryIO) -> SpooledFile:
         digest, size = hashlib.sha256(), 0
-        with tempfile.NamedTemporaryFile(dir=self._folder.name, delete=False) as target:
+        with tempfile.NamedTemporaryFile(dir=self._files, delete=False) as target:
             while piece := source.read(_PIECE_BYTES):
                 digest.update(piece)
                 size += len(piece)
@@ -182,6 +202,27 @@ class Spool:
     async def aclose(self) -> None:
         """Delete the folder."""
         await asyncio.to_thread(self._folder.cleanup)
+        self._lock.close()
+
+
+def _lock(folder: Path, until: ExitStack) -> None:
+    """Lock a folder; the kernel frees the lock when the process dies, however it dies."""
+    opened = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+    until.callback(os.close, opened)
+    fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _remove_abandoned() -> None:
+    for uploads in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_UPLOADS}"):
+        # A folder that cannot be locked belongs to a process that lives, or to somebody else.
+        with suppress(OSError), ExitStack() as lock:
+            _lock(uploads.parent, lock)
+            if uploads.parent.stat().st_uid == os.geteuid():
+                shutil.rmtree(uploads.parent, onexc=_tell)
+
+
+def _tell(_: object, path: str, error: BaseException) -> None:
+    _log.warning("spool_not_removed", extra={"path": path, "error": str(error)})
 
 
 def describe_file(path: Path) -> SpooledFile:

@@ -3,9 +3,12 @@
 import asyncio
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ..config.section import Environment
 from ..config.settings import Settings
@@ -19,11 +22,27 @@ from .session import AsJson, Session
 _log = logging.getLogger(__name__)
 
 
+@contextmanager
+def _plain_words() -> Iterator[None]:
+    """Take the words of the library that checks arguments out of what it says."""
+    try:
+        yield
+    except typer.BadParameter as error:
+        error.message = error.message.removeprefix("Value error, ")
+        raise
+
+
+class _Commands(TyperGroup):
+    """Speaks of wrong arguments in plain words: its own, and those of its commands."""
+
+    parse_args = _plain_words()(TyperGroup.parse_args)
+    invoke = _plain_words()(TyperGroup.invoke)
+
+
 def build_cli(runtime: Runtime) -> typer.Typer:
     """Return the command line."""
-    app = typer.Typer(
-        name=SERVICE, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
-    )
+    plain: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
+    app = typer.Typer(name=SERVICE, cls=_Commands, no_args_is_help=True, **plain)
     session = Session(runtime)
 
     @app.callback()
@@ -33,8 +52,7 @@ def build_cli(runtime: Runtime) -> typer.Typer:
     ) -> None:
         """Run the service, or make single calls with it."""
         context.obj = session
-        chosen: dict[tuple[str, ...], Any] = {} if environment is None else {("environment",): environment.value}
-        session.arguments.update(chosen)
+        session.arguments |= {} if environment is None else {("environment",): environment.value}
 
     _register_server(app, session)
     settings.register(app, session)
@@ -74,7 +92,7 @@ def _register_server(app: typer.Typer, session: Session) -> None:
 
 def _serve(session: Session, arguments: dict[tuple[str, ...], Any]) -> None:
     from ..web.app import build_app  # noqa: PLC0415 - brings the web framework
-    from ..web.server import PortInUseError, serve  # noqa: PLC0415 - as above
+    from ..web.server import AddressError, serve  # noqa: PLC0415 - as above
     from ..web.settings import HttpSection  # noqa: PLC0415 - as above
 
     checked = session.load(arguments)
@@ -87,9 +105,8 @@ def _serve(session: Session, arguments: dict[tuple[str, ...], Any]) -> None:
 
     try:
         asyncio.run(started())
-    except PortInUseError as error:
-        message = f"{error}; choose another one with --port, or 0 for any free one"
-        session.fail(Failure("port_in_use", message, retryable=False))
+    except AddressError as error:
+        session.fail(Failure(error.code, f"{error}; {error.fix}", retryable=False))
 
 
 def _log_oddities(settings: Settings) -> None:

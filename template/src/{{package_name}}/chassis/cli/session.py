@@ -37,17 +37,14 @@ class Session:
             return self.runtime.load({**self.arguments, **(arguments or {})})
         except ConfigurationError as error:
             typer.echo(str(error), err=True)
+            _warn(error)
             failure = Failure("invalid_configuration", str(error).partition("\n")[0], retryable=False)
-            self.refuse(failure, EXIT_CONFIGURATION, problems=error.problems)
+            self.refuse(failure, EXIT_CONFIGURATION, problems=error.problems, unknown=error.unknown)
 
     def settings(self) -> Settings:
         """Return checked settings like `load`, with a warning on stderr about what is odd in them."""
         settings = self.load()
-        for problem in settings.missing:
-            typer.echo(f"warning: a provider cannot be used: {problem}", err=True)
-        for unknown in settings.unknown:
-            hint = f"; did you mean {unknown.did_you_mean}?" if unknown.did_you_mean else ""
-            typer.echo(f"warning: {unknown.variable} is not a setting{hint}", err=True)
+        _warn(settings)
         return settings
 
     def run[T](self, call: Callable[[Container], Awaitable[T]]) -> T:
@@ -74,15 +71,15 @@ class Session:
             _say(envelope.error)
             raise typer.Exit(EXIT_FAILED)
 
-    def fail(self, failure: Failure) -> NoReturn:
-        """Say on stderr why there is no result, and exit with 1."""
+    def fail(self, failure: Failure, exit_code: int = EXIT_FAILED, **details: object) -> NoReturn:
+        """Say on stderr why there is no result, and exit, by default with 1."""
         _say(failure)
-        self.refuse(failure, EXIT_FAILED)
+        self.refuse(failure, exit_code, **details)
 
     def refuse(self, failure: Failure, exit_code: int, **details: object) -> NoReturn:
-        """Exit without a result; where JSON was asked for, the failure is what stdout gets."""
+        """Exit without a result; where JSON was asked for, stdout gets the failure and the details that are there."""
         if self.as_json:
-            echo_json({"status": "failed", "error": failure, **details})
+            echo_json({"status": "failed", "error": failure, **{key: value for key, value in details.items() if value}})
         raise typer.Exit(exit_code) from None
 
 
@@ -99,6 +96,23 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.
 def echo_json(value: object) -> None:
     """Print a contract value as readable JSON."""
     typer.echo(json.dumps(to_json(value), ensure_ascii=False, indent=2))
+
+
+def echo(document: object, text: str, *, as_json: bool) -> None:
+    """Print an outcome in the form that was asked for."""
+    if as_json:
+        echo_json(document)
+    else:
+        typer.echo(text)
+
+
+def _warn(found: Settings | ConfigurationError) -> None:
+    """Say on stderr what has no effect; beside a problem, it may be the cause."""
+    for problem in found.missing:
+        typer.echo(f"warning: a provider cannot be used: {problem}", err=True)
+    for unknown in found.unknown:
+        hint = f"; did you mean {unknown.did_you_mean}?" if unknown.did_you_mean else ""
+        typer.echo(f"warning: {unknown.variable} is not a setting{hint}", err=True)
 
 
 def _say(failure: Failure) -> None:

@@ -18,7 +18,7 @@ from ..identity import SERVICE, service_version
 from ..redaction import redact
 from ..resilience.assembly import Guards, Surroundings
 from .reference import env_example, reference_table
-from .session import EXIT_CONFIGURATION, AsJson, Session, echo_json
+from .session import EXIT_CONFIGURATION, AsJson, Session, echo
 
 if TYPE_CHECKING:
     from ..features import Feature
@@ -63,11 +63,7 @@ def register(app: typer.Typer, session: Session) -> None:
     def show(as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag of the command line
         """Print every setting with its source; secrets are masked."""
         document = describe(session.settings(), session.runtime.features)
-        if as_json:
-            echo_json(document)
-            return
-        for line in _lines(document):
-            typer.echo(line)
+        echo(document, "\n".join(_lines(document)), as_json=as_json)
 
     @config.command()
     def check(
@@ -78,11 +74,9 @@ def register(app: typer.Typer, session: Session) -> None:
         settings = session.settings()
         if strict and settings.unknown:
             failure = Failure("unknown_setting", "Some variables are no settings.", retryable=False)
-            session.refuse(failure, EXIT_CONFIGURATION, unknown=settings.unknown)
-        if as_json:
-            echo_json({"status": "ok", "environment": settings.environment})
-        else:
-            typer.echo(f"configuration: ok ({settings.environment})")
+            session.fail(failure, EXIT_CONFIGURATION, unknown=settings.unknown)
+        document = {"status": "ok", "environment": settings.environment}
+        echo(document, f"configuration: ok ({settings.environment})", as_json=as_json)
 
     _register_reference(config, session)
 
@@ -106,7 +100,4 @@ def _register_reference(config: typer.Typer, session: Session) -> None:
         """Print the documentation of every setting."""
         render = env_example if format_ == "env" else reference_table
         text = render(session.runtime.features)
-        if as_json:
-            echo_json({"format": format_, "text": text})
-        else:
-            typer.echo(text, nl=False)
+        echo({"format": format_, "text": text}, text.removesuffix("\n"), as_json=as_json)

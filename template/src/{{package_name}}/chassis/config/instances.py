@@ -34,6 +34,14 @@ class _Candidate:
         return None if owner is None or owner.catalogue is None else owner.catalogue.kind(self.kind)
 
 
+def _model(candidate: _Candidate) -> "type[ProviderConfig]":
+    """Return the settings of a provider; without a known kind, those that every kind has."""
+    from ..providers import ProviderConfig  # noqa: PLC0415 - would be a circle above
+
+    definition = candidate.definition()
+    return ProviderConfig if definition is None else definition.config
+
+
 class Instances:
     """All providers that are configured or selected, checked or not."""
 
@@ -67,19 +75,20 @@ class Instances:
         return _Candidate(name, kind, self._owners(kind), name in self._selected.values())
 
     def _check(self, candidate: _Candidate) -> tuple["ProviderConfig | None", list[Problem]]:
+        wrong: list[Problem] = []
         if _NAME.fullmatch(candidate.name) is None:
             sources = (stated.source for path, stated in self._stated.items() if path[:2] == candidate.path)
             expected = "a name of lower-case letters and digits, its words joined by single underscores"
-            return None, [Problem(variable_of(candidate.path), next(sources, "default"), expected, "rename it")]
-        definition = candidate.definition()
-        if definition is None:
-            return None, [self._kind_problem(candidate)]
-        config, problems = validate(definition.config, candidate.path, self._stated)
+            wrong.append(Problem(variable_of(candidate.path), next(sources, "default"), expected, "rename it"))
+        if candidate.definition() is None and (not wrong or (*candidate.path, "kind") in self._stated):
+            wrong.append(self._kind_problem(candidate))
+        config, problems = validate(_model(candidate), candidate.path, self._stated)
+        problems = [problem for problem in problems if problem.variable not in {known.variable for known in wrong}]
         if config is None and not candidate.selected:
             # Only selected providers need to be complete; a wrong value is wrong all the same.
             self.missing += [problem for problem in problems if problem.source == "default"]
             problems = [problem for problem in problems if problem.source != "default"]
-        return config and config.model_copy(update={"kind": candidate.kind}), problems
+        return config and config.model_copy(update={"kind": candidate.kind}), [*wrong, *problems]
 
     def _kind_problem(self, candidate: _Candidate) -> Problem:
         path = (*candidate.path, "kind")
@@ -124,14 +133,20 @@ class Instances:
         complete = [(item, config) for item in self._candidates if (config := self._checked[item.name][0]) is not None]
         for item, config in complete:
             peers = {peer.name: other for peer, other in complete if peer.owners == item.owners}
-            wrong = config.unknown_names(item.name, peers, self._middlewares)
+            # Without one owner nobody knows which names are right.
+            wrong = config.unknown_names(item.name, peers, self._middlewares) if item.definition() else ()
             for found in (*all_contradictions(config, environment), *wrong):
                 yield problem_at((*item.path, *found.field), found, self._stated)
 
     def known_paths(self) -> list[SettingPath]:
         """Return every setting that the instances have."""
-        definitions = [(candidate.path, candidate.definition()) for candidate in self._candidates]
-        return [leaf.path for path, kind in definitions if kind for leaf in leaves(kind.config, path)]
+        return [leaf.path for item in self._candidates for leaf in leaves(_model(item), item.path)]
+
+    def undecided(self) -> set[SettingPath]:
+        """Return what is stated beside the common settings of a provider whose kind is wrong: it may be right."""
+        unclear = {item.path: _model(item).model_fields for item in self._candidates if item.definition() is None}
+        stated = [path for path in self._stated if len(path) > len((ROOT, "name"))]
+        return {path for path in stated if path[:2] in unclear and path[2] not in unclear[path[:2]]}
 
     def usable(self) -> tuple[Instance, ...]:
         """Return the complete instances."""

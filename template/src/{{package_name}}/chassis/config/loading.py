@@ -14,9 +14,10 @@ from .section import (
     Problem,
     Section,
     ServiceSection,
+    UnknownVariable,
     all_contradictions,
 )
-from .settings import Settings, UnknownVariable
+from .settings import Settings
 from .sources import DELIMITER, Layer, SettingPath, Stated, read_sources, variable_of
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ def load(
             sections[model] = found
     problems += instances.problems()
     problems += _contradictions(features, sections, instances, stated)
+    unknown = tuple(_unknown({path: stated[path] for path in set(stated) - instances.undecided()}, known))
     if problems:
-        raise ConfigurationError(problems)
-    unknown = tuple(_unknown(stated, known))
+        raise ConfigurationError(problems, unknown, instances.missing)
     return Settings(sections, instances.usable(), stated, unknown, tuple(instances.missing))
 
 

@@ -33,12 +33,26 @@ class Contradiction:
     fix: str = "correct it or remove it"
 
 
-class ConfigurationError(Exception):
-    """The settings cannot be used; carries every problem found, not just the first."""
+@dataclass(frozen=True, slots=True)
+class UnknownVariable:
+    """A variable with our prefix that no section has, and the nearest one that exists."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    variable: str
+    did_you_mean: str | None = None
+
+
+class ConfigurationError(Exception):
+    """The settings cannot be used; carries every problem found, not just the first.
+
+    `unknown` and `missing` are what `Settings` would have carried: the cause of a problem is often among them.
+    """
+
+    def __init__(
+        self, problems: Sequence[Problem], unknown: Sequence[UnknownVariable] = (), missing: Sequence[Problem] = ()
+    ) -> None:
         """Keep the problems, ordered by variable."""
         self.problems = tuple(sorted(problems, key=lambda problem: problem.variable))
+        self.unknown, self.missing = tuple(unknown), tuple(missing)
         super().__init__(str(self))
 
     def __str__(self) -> str:

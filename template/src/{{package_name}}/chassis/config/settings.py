@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .checking import leaves
-from .section import Environment, Problem, Section, ServiceSection
+from .section import Environment, Problem, Section, ServiceSection, UnknownVariable
 from .sources import SettingPath, Stated
 
 if TYPE_CHECKING:
@@ -20,14 +20,6 @@ class Instance:
     kind: str
     owner: str
     config: "ProviderConfig"
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownVariable:
-    """A variable with our prefix that no section has, and the nearest one that exists."""
-
-    variable: str
-    did_you_mean: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

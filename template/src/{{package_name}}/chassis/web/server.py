@@ -1,6 +1,7 @@
 """Server: uvicorn around the application, from the first port to the last answer."""
 
 import asyncio
+import errno
 import logging
 import signal
 import socket
@@ -19,8 +20,18 @@ _LAST_WORDS_S = 1.0
 _log = logging.getLogger(__name__)
 
 
-class PortInUseError(Exception):
-    """The address to listen on cannot be had."""
+class AddressError(Exception):
+    """The address to listen on cannot be had; `fix` says what to do on the command line."""
+
+    code = "address_unavailable"
+    fix = "choose an address of this machine with --host, and a port that this user may open"
+
+
+class PortInUseError(AddressError):
+    """Somebody listens there already."""
+
+    code = "port_in_use"
+    fix = "choose another one with --port, or 0 for any free one"
 
 
 class _Server(uvicorn.Server):
@@ -62,7 +73,7 @@ async def serve(app: FastAPI, section: HttpSection, on_stop: Callable[[], None])
     """Serve until SIGTERM or SIGINT, of which `on_stop` is told; accepted requests are answered first.
 
     Raises:
-        PortInUseError: if the address cannot be bound.
+        AddressError: if the address cannot be bound; PortInUseError if it is taken.
     """
     listener = _bind(section.host, section.port)
     config = uvicorn.Config(
@@ -104,5 +115,6 @@ def _bind(host: str, port: int) -> socket.socket:
             listener.close()
         reason = error.strerror if isinstance(error, OSError) else "not the name of a host"
         message = f"{host}:{port} cannot be bound ({reason})"
-        raise PortInUseError(message) from error
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        raise (PortInUseError if taken else AddressError)(message) from error
     return listener

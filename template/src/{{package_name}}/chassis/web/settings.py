@@ -14,5 +14,8 @@ class HttpSection(Section):
         default=30, gt=0, description="How long a body may pause while it arrives, in seconds; then it is refused."
     )
     shutdown_s: float = Field(
-        default=30, gt=0, description="How long accepted requests may take to finish after SIGTERM, in seconds."
+        default=25,
+        gt=0,
+        description="How long accepted requests may take to finish after SIGTERM, in seconds; the platform's grace, "
+        "often 30 s, has to be longer.",
     )
