@@ -6,15 +6,15 @@ import tokenize
 from pathlib import Path
 
 BUDGETS = {
-    "chassis_core": 1650,
-    "resilience": 1260,
-    "http": 220,
+    "chassis_core": 1720,
+    "resilience": 1290,
+    "http": 230,
     "web": 800,
     "cli": 410,
     "telemetry": 600,
     "redis": 600,
     "energy": 460,
-    "seeded": 1075,
+    "seeded": 1100,
 }
 """Lines of code at most, per group of a default render. Reasons: docs/explanation/decisions/0013-module-budget.md."""
 

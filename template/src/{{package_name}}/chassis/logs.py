@@ -15,8 +15,8 @@ from .identity import SERVICE
 from .redaction import redact, redact_text
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
-_LEVELS = {**dict.fromkeys(("httpx2", "httpcore2", "uvicorn.error", "asyncio"), "WARNING"), "python_multipart": "ERROR"}
-"""Loggers whose lines repeat ours or quote a caller's bytes; httpx2 names full URLs."""
+_QUIET = ("httpx2", "httpcore2", "uvicorn.error", "asyncio")
+"""Loggers whose INFO lines repeat ours; httpx2 names full URLs."""
 
 
 class LogSection(Section):
@@ -96,6 +96,6 @@ def configure_logging(section: LogSection) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-    for name, level in _LEVELS.items():
-        logging.getLogger(name).setLevel(level)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)

@@ -1,5 +1,6 @@
 """Diarization, put together: its settings and its FEATURE."""
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, override
 
@@ -56,6 +57,7 @@ CATALOGUE: Catalogue[Diarizer] = Catalogue(adapters)
 
 async def install(container: Container, settings: Settings) -> None:
     """Build the providers and the service."""
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # its warnings quote what a caller sent
     section = settings[DiarizationSection]
     providers = install_providers(
         container,
