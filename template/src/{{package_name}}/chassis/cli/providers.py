@@ -9,7 +9,7 @@ from ..config.section import ObjectSection
 from ..config.settings import Settings
 from ..contracts.envelope import Failure
 from ..contracts.providers import did_you_mean
-from .session import AsJson, Session, show, echo_json
+from .session import AsJson, Session, echo_json, print_result
 
 
 def register(app: typer.Typer, session: Session) -> None:
@@ -41,7 +41,7 @@ def register(app: typer.Typer, session: Session) -> None:
             message = f"No provider named {name!r}.{did_you_mean(name, rows)} Available: {', '.join(sorted(rows))}."
             session.fail(Failure("unknown_provider", message, retryable=False))
         session.run(_built)
-        show({"status": "ok", **rows[name]}, f"{name}: ok", as_json=as_json)
+        print_result({"status": "ok", **rows[name]}, f"{name}: ok", as_json=as_json)
 
 
 async def _built(_: object) -> None:

@@ -98,7 +98,7 @@ def echo_json(value: object) -> None:
     typer.echo(json.dumps(to_json(value), ensure_ascii=False, indent=2))
 
 
-def show(document: object, text: str, *, as_json: bool) -> None:
+def print_result(document: object, text: str, *, as_json: bool) -> None:
     """Print an outcome in the form that was asked for."""
     if as_json:
         echo_json(document)

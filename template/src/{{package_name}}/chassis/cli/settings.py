@@ -18,7 +18,7 @@ from ..identity import SERVICE, service_version
 from ..redaction import redact
 from ..resilience.assembly import Guards, Surroundings
 from .reference import env_example, reference_table
-from .session import EXIT_CONFIGURATION, AsJson, Session, show
+from .session import EXIT_CONFIGURATION, AsJson, Session, print_result
 
 if TYPE_CHECKING:
     from ..features import Feature
@@ -63,7 +63,7 @@ def register(app: typer.Typer, session: Session) -> None:
     def show(as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag of the command line
         """Print every setting with its source; secrets are masked."""
         document = describe(session.settings(), session.runtime.features)
-        show(document, "\n".join(_lines(document)), as_json=as_json)
+        print_result(document, "\n".join(_lines(document)), as_json=as_json)
 
     @config.command()
     def check(
@@ -76,7 +76,7 @@ def register(app: typer.Typer, session: Session) -> None:
             failure = Failure("unknown_setting", "Some variables are no settings.", retryable=False)
             session.fail(failure, EXIT_CONFIGURATION, unknown=settings.unknown)
         document = {"status": "ok", "environment": settings.environment}
-        show(document, f"configuration: ok ({settings.environment})", as_json=as_json)
+        print_result(document, f"configuration: ok ({settings.environment})", as_json=as_json)
 
     _register_reference(config, session)
 
@@ -100,4 +100,4 @@ def _register_reference(config: typer.Typer, session: Session) -> None:
         """Print the documentation of every setting."""
         render = env_example if format_ == "env" else reference_table
         text = render(session.runtime.features)
-        show({"format": format_, "text": text}, text.removesuffix("\n"), as_json=as_json)
+        print_result({"format": format_, "text": text}, text.removesuffix("\n"), as_json=as_json)
