@@ -41,6 +41,8 @@ MY_SERVICE_GENAI__PROVIDER (environment): expected one of acme, echo, openai_com
 MY_SERVICE_HTTP__PORT (environment): expected a whole number; {CORRECT}
 MY_SERVICE_LOG__LEVEL (environment): expected one of debug, info, warning, error; {CHOOSE}
 MY_SERVICE_PROVIDERS__ACME__BASE_URL (environment): expected a URL that starts with http:// or https://; {CORRECT}
+warning: a provider cannot be used: MY_SERVICE_PROVIDERS__ACME__MODEL (default): expected a value (Model to ask for.); \
+set it
 """
 
 type Command = Callable[..., subprocess.CompletedProcess[str]]
