@@ -77,7 +77,7 @@ async def post_json(
         async with client.stream("POST", path, json=body, headers=_headers()) as response:
             content = await _bounded(response, where)
     if not response.is_success:
-        raise failure_of(response.status_code, response.headers, where, *(explain(content) if explain else ()))
+        raise _failure(response, content, where, explain)
     return content
 
 
@@ -100,9 +100,7 @@ async def post_events(
     with translated(where):
         async with client.stream("POST", path, json=body, headers=_headers()) as response:
             if not response.is_success:
-                content = await _bounded(response, where)
-                known = explain(content) if explain else ()
-                raise failure_of(response.status_code, response.headers, where, *known)
+                raise _failure(response, await _bounded(response, where), where, explain)
             if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
                 raise AdapterResponseError("the answer is no stream of events", **where)
             async with aclosing(_events(response, where)) as events:
@@ -111,6 +109,11 @@ async def post_events(
                     if data == last:
                         await _read_on(events)
                         return
+
+
+def _failure(response: "httpx2.Response", content: bytes, where: Where, explain: Explain | None) -> AdapterError:
+    known = explain(content) if explain else ()
+    return failure_of(response.status_code, response.headers, where, *known)
 
 
 async def _read_on(events: AsyncGenerator[str]) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .spans import Spans
 
 _MIN_WINDOW_S = 30.0
-_SLACK_S = 1.0
+_BOTH = (False, True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,5 +204,5 @@ def _breaker_limits(settings: Resilience) -> BreakerLimits:
         open_s=breaker.open_s,
         max_open_s=max(breaker.open_s, breaker.max_open_s),
         probes=breaker.probes,
-        lease_s=max(attempt_s, timeouts.control_attempt_s, timeouts.stream_first_chunk_s) + _SLACK_S,
+        lease_s=max(timeouts.of_probe(control=control, stream=stream) for control in _BOTH for stream in _BOTH),
     )

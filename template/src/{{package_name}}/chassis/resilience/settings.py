@@ -24,6 +24,10 @@ def _selecting(type_: str, *fields: str) -> Callable[[Any], Any]:
     return select
 
 
+_REPORT_S = 1.0
+"""How long a probe may take to report, beyond its limit."""
+
+
 class Timeouts(Section):
     """How long calls may take, in seconds; totals include retries, pauses and queues."""
 
@@ -51,11 +55,11 @@ class Timeouts(Section):
         """Return the seconds for one attempt and for the whole of a call that steers long work."""
         return self.control_attempt_s, self.control_total_s or 3 * self.control_attempt_s
 
-    def of_attempt(self, *, control: bool, stream: bool) -> float:
-        """Return the seconds until an attempt has shown whether the provider works."""
+    def of_probe(self, *, control: bool, stream: bool) -> float:
+        """Return the seconds after which a probe that has told nothing is lost: its limit, and time to report."""
         if stream:
-            return self.stream_first_chunk_s
-        return self.control_attempt_s if control else self.attempt_s
+            return self.stream_first_chunk_s + _REPORT_S
+        return (self.control_attempt_s if control else self.attempt_s) + _REPORT_S
 
     def of_stream(self) -> float:
         """Return the seconds for a whole stream."""

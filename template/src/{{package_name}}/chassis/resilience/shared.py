@@ -107,10 +107,6 @@ class SharedState:
             await self._redis.aclose()
 
 
-_SLACK_S = 1.0
-"""What a probe may take beyond its limit to report."""
-
-
 class SharedAdmission:
     """Leave to probe by Redis; while that is away, every replica probes for itself."""
 
@@ -123,7 +119,7 @@ class SharedAdmission:
     async def admit(self, call: "Call", token: str) -> bool:
         """Tell whether this probe may run."""
         key = _probe_key(call)
-        lease_s = self._timeouts.of_attempt(control=call.operation.control, stream=call.pipe is not None) + _SLACK_S
+        lease_s = self._timeouts.of_probe(control=call.operation.control, stream=call.pipe is not None)
         admitted = await self._shared.admit_probe(key, token, probes=self._probes, lease_s=lease_s)
         return admitted is not False
 
