@@ -56,7 +56,7 @@ async def _told(
                 {"a": 1},
                 adapter="mine",
                 operation="stream",
-                last="[DONE]",
+                last="[DONE]".__eq__,
                 explain=lambda _: ("no_money", known),
             ):
                 events.append(data)  # noqa: PERF401 - what came before an error counts

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .contracts.context import current
@@ -30,14 +31,16 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _END_S = 0.1
 """How long a stream whose last event has come may take to end, so that its connection can be used again."""
 
+_PIECE_BYTES = 1024 * 1024
 _LEAST_S = 1e-6
 
 
-def open_http(config: "HttpProviderConfig") -> "httpx2.AsyncClient":
+def open_http(config: "HttpProviderConfig", headers: Mapping[str, str] | None = None) -> "httpx2.AsyncClient":
     """Return a client for the base URL of a provider, with its credential as bearer token.
 
-    It never retries and never follows redirects (the credential would follow too). Proxies and certificates come
-    from the usual environment variables. Time limits of the whole call are the pipeline's.
+    Vendors that want the credential elsewhere, or further headers, get `headers` instead of that token. It never
+    retries and never follows redirects (the credential would follow too). Proxies and certificates come from the usual
+    environment variables. Time limits of the whole call are the pipeline's.
     """
     import httpx2  # noqa: PLC0415 - 0.07 s that a service without HTTP providers does not pay
 
@@ -45,7 +48,7 @@ def open_http(config: "HttpProviderConfig") -> "httpx2.AsyncClient":
     most = config.resilience.max_connections()
     return httpx2.AsyncClient(
         base_url=str(config.base_url),
-        headers={"Authorization": f"Bearer {config.api_key.get_secret_value()}"},
+        headers={"Authorization": f"Bearer {config.api_key.get_secret_value()}"} if headers is None else headers,
         timeout=httpx2.Timeout(None, connect=timeouts.connect_s, pool=timeouts.connect_s),
         limits=httpx2.Limits(
             max_connections=most,
@@ -73,8 +76,43 @@ async def post_json(
         AdapterError: of the class that fits; the vendor's exception is its cause.
     """
     where = Where(adapter=adapter, operation=operation)
+    return await _send(client, "POST", path, where, explain, headers=_headers(), json=body)
+
+
+async def get_json(
+    client: "httpx2.AsyncClient", path: str, *, adapter: str, operation: str, explain: Explain | None = None
+) -> bytes:
+    """Ask for a JSON document and return the bytes of a successful answer, like `post_json`.
+
+    Raises:
+        AdapterError: of the class that fits; the vendor's exception is its cause.
+    """
+    where = Where(adapter=adapter, operation=operation)
+    return await _send(client, "GET", path, where, explain, headers=_headers())
+
+
+async def put_file(client: "httpx2.AsyncClient", url: str, file: Path, *, adapter: str, operation: str) -> None:
+    """Send a file piece by piece to a URL that a provider gave; only the client's own headers go along.
+
+    Raises:
+        AdapterError: of the class that fits; the vendor's exception is its cause.
+    """
+    where = Where(adapter=adapter, operation=operation)
+    headers = {"Content-Length": str((await asyncio.to_thread(file.stat)).st_size)}
+    await _send(client, "PUT", url, where, None, headers=headers, content=_pieces(file))
+
+
+async def _pieces(file: Path) -> AsyncGenerator[bytes]:
+    with await asyncio.to_thread(file.open, "rb") as source:
+        while piece := await asyncio.to_thread(source.read, _PIECE_BYTES):
+            yield piece
+
+
+async def _send(
+    client: "httpx2.AsyncClient", method: str, url: str, where: Where, explain: Explain | None, **request: Any
+) -> bytes:
     with translated(where):
-        async with client.stream("POST", path, json=body, headers=_headers()) as response:
+        async with client.stream(method, url, **request) as response:
             content = await _bounded(response, where)
     if not response.is_success:
         raise _failure(response, content, where, explain)
@@ -88,10 +126,10 @@ async def post_events(
     *,
     adapter: str,
     operation: str,
-    last: str,
+    last: Callable[[str], bool],
     explain: Explain | None = None,
 ) -> AsyncGenerator[str]:
-    """Send one JSON request and yield the data of each server-sent event of the answer; `last` is that of the last.
+    """Send one JSON request and yield the data of each server-sent event of the answer; `last` knows that of the last.
 
     Raises:
         AdapterError: like `post_json`, and for an answer that is no stream of events.
@@ -106,7 +144,7 @@ async def post_events(
             async with aclosing(_events(response, where)) as events:
                 async for data in events:
                     yield data
-                    if data == last:
+                    if last(data):
                         await _read_on(events)
                         return
 

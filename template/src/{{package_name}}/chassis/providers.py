@@ -7,7 +7,7 @@ from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, override
+from typing import TYPE_CHECKING, Any, Protocol, override
 
 from pydantic import Field, HttpUrl, SecretStr
 
@@ -103,13 +103,21 @@ class HttpProviderConfig(ProviderConfig):
             yield Contradiction(("base_url",), "a URL with https in prod, which hides the credential")
 
 
+class OpenHttp(Protocol):
+    """Opens a client for a provider; `headers` replace the bearer token of its settings."""
+
+    def __call__(self, config: HttpProviderConfig, headers: Mapping[str, str] | None = None) -> "httpx2.AsyncClient":
+        """Return the client; whoever asked for it closes it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Resources:
     """What a kind may use to build a provider named `name`."""
 
     name: str
     clock: Clock
-    open_http: Callable[[HttpProviderConfig], "httpx2.AsyncClient"]
+    open_http: OpenHttp
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,21 +26,25 @@ type OnRefusal = Literal["fail", "return"]
 class GenerationParams:
     """What one call may ask for; None leaves the decision to the provider.
 
-    `temperature` runs from 0 to 2; generation ends before any of the `stop` texts.
+    `temperature` runs from 0 to 2; generation ends before any of the `stop` texts. `response_schema` is a JSON schema
+    that the text has to follow.
     """
 
     max_output_tokens: int | None = None
     temperature: float | None = None
     stop: tuple[str, ...] | None = None
+    response_schema: Mapping[str, Json] | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Json]) -> "GenerationParams":
         """Return the params among resolved values."""
         tokens, temperature, stop = (values.get(name) for name in ("max_output_tokens", "temperature", "stop"))
+        schema = values.get("response_schema")
         return cls(
             max_output_tokens=tokens if isinstance(tokens, int) else None,
             temperature=float(temperature) if isinstance(temperature, int | float) else None,
             stop=tuple(str(text) for text in stop) if isinstance(stop, list) else None,
+            response_schema=schema if isinstance(schema, dict) else None,
         )
 
 

@@ -114,7 +114,7 @@ class OpenAICompatible:
         body = request_body(self._model, prompt, params) | {"stream": True, "stream_options": {"include_usage": True}}
         received = _Received()
         where = Where(adapter=self._name, operation="stream")
-        events = post_events(self._client, "chat/completions", body, last=_END, explain=explain_failure, **where)
+        events = post_events(self._client, "chat/completions", body, last=_is_end, explain=explain_failure, **where)
         data = ""
         async with aclosing(events):
             async for data in events:
@@ -139,6 +139,10 @@ class OpenAICompatible:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+def _is_end(data: str) -> bool:
+    return data == _END
 
 
 def request_body(model: str, prompt: str, params: GenerationParams) -> dict[str, Any]:
