@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tests.faults.server import Action, Answer, Deaf, Drip, Garbage, Huge, Report, Reset, Stall, Stream, Truncate
+from tests.conformance.server import Action, Deaf, Garbage, Huge
+from tests.faults.server import Answer, Drip, Reset, Stall, Truncate, stream
 
 type Bounds = tuple[float, float]
 type Count = int | tuple[int, int]
@@ -136,53 +137,53 @@ CASES: Sequence[Case] = [
     Case("no_json", "200 with a page", [Answer(body=b"<html>")], _once(FAILED, 1)),
     Case("huge", "more than 16 MiB", [Huge()], _once(FAILED, 1, (0, 2))),
     Case("refuses", "connection refused", [], _once(FAILED, 0, attempts=3), base_url="http://127.0.0.1:9"),
-    Case("streams", "a stream", [Stream()], _once(OK, 1, stream=True)),
-    Case("late_stream", "503, then a stream", [DOWN, Stream()], _once(OK, 2, stream=True)),
+    Case("streams", "a stream", [stream()], _once(OK, 1, stream=True)),
+    Case("late_stream", "503, then a stream", [DOWN, stream()], _once(OK, 2, stream=True)),
     Case("no_stream", "a stream is asked for, 503 for ever", [DOWN], _once(UNAVAILABLE, 3, stream=True)),
-    Case("cut_stream", "a stream ends in the middle", [Stream(last=Truncate())], _once(FAILED, 1, stream=True)),
+    Case("cut_stream", "a stream ends in the middle", [stream(cut=True)], _once(FAILED, 1, stream=True)),
     Case(
         "reset_stream",
         "reset in a stream, with a key",
-        [Stream(last=Reset())],
+        [stream(last=Reset())],
         _once(FAILED, 1, stream=True, headers=KEY),
     ),
     Case(
         "silent_stream",
         "a stream falls silent, idle limit 0.3 s",
-        [Stream(last=Stall())],
+        [stream(last=Stall())],
         _once(TIMED_OUT, 1, (0.25, 0.8), stream=True),
         {"TIMEOUTS__STREAM_IDLE_S": "0.3"},
     ),
     Case(
         "dripping_stream",
         "a stream goes on byte by byte, idle limit 0.3 s",
-        [Stream(last=Drip())],
+        [stream(last=Drip())],
         _once(TIMED_OUT, 1, (0.25, 0.8), stream=True),
         {"TIMEOUTS__STREAM_IDLE_S": "0.3"},
     ),
     Case(
         "reporting_stream",
         "a stream tells of a failure in the middle",
-        [Stream(last=Report())],
+        [stream(reports=True)],
         _once(FAILED, 1, stream=True),
     ),
     Case(
         "failed_stream",
         "a stream begins with a failure, with a key, then a stream",
-        [Stream(pieces=0, last=Report()), Stream()],
+        [stream(pieces=0, reports=True), stream()],
         _once(OK, 2, stream=True, headers=KEY),
     ),
     Case(
         "many_streams",
         "every fifth stream fails: the breaker stays closed",
-        [*([Stream(pieces=1)] * 4 + [DOWN]) * 6],
+        [*([stream(pieces=1)] * 4 + [DOWN]) * 6],
         [Step({OK: 24, UNAVAILABLE: 6}, 30, (0, 5), calls=30, stream=True)],
         {"RETRY__TYPE": "none"},
     ),
     Case(
         "left_stream",
         "5 callers leave a stream: nothing looks like a failure",
-        [*[Stream(last=Stall())] * 5, Stream()],
+        [*[stream(last=Stall())] * 5, stream()],
         [
             Step({"gone": 5}, 5, (0.1, 1), calls=5, at_once=True, stream=True, leave_s=0.2),
             Step({OK: 1}, 1, stream=True),
@@ -191,7 +192,7 @@ CASES: Sequence[Case] = [
     Case(
         "slow_stream",
         "a stream of 1 s, attempt limit 0.5 s",
-        [Stream(pieces=20, every_s=0.05)],
+        [stream(pieces=20, every_s=0.05)],
         _once(OK, 1, (0.9, 2), stream=True),
     ),
     Case(
@@ -209,7 +210,7 @@ CASES: Sequence[Case] = [
     Case(
         "other_operation",
         "503 for ever, but for streams: their breaker is another one",
-        [*[DOWN] * 5, Stream()],
+        [*[DOWN] * 5, stream()],
         [
             Step({UNAVAILABLE: 5}, 5, calls=5),
             Step({"circuit_open": 1}, 0),

@@ -1,0 +1,1 @@
+"""Tests: of the owner's code beside it, of every provider in `conformance`, and proofs of what is promised."""
