@@ -17,9 +17,11 @@ _GENAI, _DIARIZATION = "'genai' in objects", "'diarization' in objects"
 _CONDITIONS = {
     "genai": _GENAI,
     "provider echo": _GENAI,
+    "provider anthropic_messages": _GENAI,
     "provider openai_compatible": _GENAI,
     "diarization": _DIARIZATION,
     "provider energy": _DIARIZATION,
+    "provider pyannote": _DIARIZATION,
     "every provider": "objects",
 }
 """The condition under which a group of settings exists; groups without one always do."""

@@ -9,23 +9,28 @@ Source: https://vendor.example/api
 
 import asyncio
 import logging
-import time
 import urllib.request
+from contextlib import aclosing
 
 from pydantic import BaseModel, ValidationError
 
 from ...chassis.contracts import errors
-from ...chassis.http_client import post_json
-from ...chassis.providers import HttpProviderConfig, ProviderKind, Resources
-from ...domain.genai import Answer, FinishReason, Generation, GenerationParams, TextGenerator
+from ...chassis.contracts.context import Context, entered
+from ...chassis.http_client import post_events, post_json
+from ...chassis.providers import ProviderKind, Resources, TokenProviderConfig
+from ...domain.genai import Answer, FinishReason, Generation, GenerationParams, TextGenerator, Usage
 
 
-class Config(HttpProviderConfig):
+class Config(TokenProviderConfig):
     """Settings of the provider."""
 
 
 class _Text(BaseModel):
     text: str
+
+
+class _Piece(_Text):
+    last: bool = False
 
 
 class Provider:
@@ -40,9 +45,24 @@ class Provider:
 
     def _read(self, content):
         try:
-            return Answer(Generation(_Text.model_validate_json(content).text, FinishReason.STOP))
+            return Answer(Generation(_Text.model_validate_json(content).text, FinishReason.STOP, Usage(1, 1)), "m-1")
         except ValidationError:
             raise errors.AdapterResponseError("no text", adapter=self._name, operation="generate") from None
+
+    async def stream(self, prompt, params):
+        where = {"adapter": self._name, "operation": "stream"}
+        text, last = "", False
+        async with aclosing(post_events(self._client, "ask", {"q": prompt}, last=lambda _: last, **where)) as events:
+            async for data in events:
+                try:
+                    piece = _Piece.model_validate_json(data)
+                except ValidationError:
+                    raise errors.AdapterResponseError("no piece", **where) from None
+                text, last = text + piece.text, piece.last
+                yield piece.text
+        if not last:
+            raise errors.AdapterStreamInterruptedError("no end", **where)
+        yield Answer(Generation(text, FinishReason.STOP, Usage(1, 1)), "m-1")
 
     async def generate(self, prompt: str, params: GenerationParams) -> Answer:
         return self._read(await self._ask(prompt))
@@ -60,6 +80,8 @@ KIND = ProviderKind(Config, _build)
 
 _GENERATE = "        return self._read(await self._ask(prompt))\n"
 _CLOSE = "        await self._client.aclose()\n"
+_WHOLE = '        yield Answer(Generation(text, FinishReason.STOP, Usage(1, 1)), "m-1")\n'
+_QUIETLY = "        if not text:\n            raise errors.AdapterStreamInterruptedError"
 
 DEFECTS: Mapping[str, tuple[str, str, str]] = {
     "swallows_cancellation": (
@@ -157,8 +179,8 @@ DEFECTS: Mapping[str, tuple[str, str, str]] = {
     ),
     "takes_any_answer": (
         "EHTML",
-        "            return Answer(Generation(_Text.model_validate_json(content).text, FinishReason.STOP))\n",
-        "            return Answer(Generation(content.decode(), FinishReason.STOP))\n",
+        "            return Answer(Generation(_Text.model_validate_json(content).text, ",
+        "            return Answer(Generation(content.decode(), ",
     ),
     "calls_a_rate_limit_a_fault": (
         "E429",
@@ -197,6 +219,78 @@ DEFECTS: Mapping[str, tuple[str, str, str]] = {
 """,
     ),
     "explains_nothing": ("W06", '    """Settings of the provider."""\n', "    region: str = 'eu'\n"),
+    "shields_its_call": (
+        "B02",
+        _GENERATE,
+        "        return self._read(await asyncio.shield(asyncio.create_task(self._ask(prompt))))\n",
+    ),
+    "sends_no_headers": (
+        "B08",
+        "        return await post_json(self._client,",
+        """        with entered(Context("another")):
+            return await post_json(self._client,""",
+    ),
+    "repeats_only_what_it_likes": (
+        "B09",
+        _GENERATE,
+        """        try:
+            return self._read(await self._ask(prompt))
+        except errors.AdapterUnavailableError as error:
+            error.retryable = False
+            raise
+""",
+    ),
+    "asks_elsewhere": (
+        "W02",
+        '        return await post_json(self._client, "ask",',
+        '        return await post_json(self._client, "say",',
+    ),
+    "fails_behind_the_service": (
+        "W03",
+        'FinishReason.STOP, Usage(1, 1)), "m-1")\n        except',
+        'FinishReason.REFUSAL, Usage(1, 1)), "m-1")\n        except',
+    ),
+    "forgets_the_whole": ("S01", _WHOLE, "        return\n"),
+    "collects_its_stream": (
+        "S02",
+        "                yield piece.text\n        if not last:\n",
+        "        if last:\n            yield text\n        if not last:\n",
+    ),
+    "ends_quietly": ("S03", "        if not last:\n            raise errors.AdapterStreamInterruptedError", _QUIETLY),
+    "leaves_broken_pieces_out": (
+        "S04",
+        '                    raise errors.AdapterResponseError("no piece", **where) from None\n',
+        "                    continue\n",
+    ),
+    "reads_on_after_its_reader": (
+        "S05",
+        "        async with aclosing(post_events(",
+        """        kept, events = asyncio.Queue(), post_events(self._client, "ask", {"q": prompt}, last=bool, **where)
+
+        async def read() -> None:
+            async for data in events:
+                kept.put_nowait(data)
+
+        self._reading = asyncio.create_task(read())
+        yield (await kept.get())[:1]
+        async with aclosing(post_events(""",
+    ),
+    "waits_for_ever": (
+        "S06",
+        "                yield piece.text\n",
+        """                yield piece.text
+                while not last:
+                    try:
+                        await asyncio.sleep(60)
+                    except asyncio.CancelledError:
+                        continue
+""",
+    ),
+    "counts_nothing": (
+        "C01",
+        'FinishReason.STOP, Usage(1, 1)), "m-1")\n        except',
+        "FinishReason.STOP))\n        except",
+    ),
     "has_no_source": ("D01", "Source: https://vendor.example/api\n", "Nobody knows from where.\n"),
 }
 """The rule that finds each defect, the good lines, and the bad ones in their place."""
@@ -206,7 +300,10 @@ VENDOR = '''"""What the kit has to know of the vendor."""
 from tests.conformance.vendor import Answer, Exchange, Tier, Vendor
 
 VENDOR = Vendor(
-    exchanges={"generate": [Exchange("POST", "ask", body={"text": "fine"})]},
+    exchanges={
+        "generate": [Exchange("POST", "ask", body={"text": "fine"})],
+        "stream": [Exchange("POST", "ask", events=['data: {"text": "fi"}', 'data: {"text": "ne", "last": true}'])],
+    },
     quota=Answer(402),
     tier=Tier.PRODUCTION,
 )

@@ -14,7 +14,12 @@ from rendering import clean_environment
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 SPAN = re.compile(r"`([^`\n]+)`")
-WRITTEN = re.compile(r"Write `([^`]+)`:\s*$", re.MULTILINE)
+WRITTEN = re.compile(r"Write `([^`]+)`:\s*\Z", re.IGNORECASE)
+EDITED = re.compile(r"In `([^`]+)`,\s+(above|instead of)\s+`([^`]+)`:\s*\Z", re.IGNORECASE)
+QUOTED = re.compile(r"From `([^`]+)`:\s*\Z", re.IGNORECASE)
+LEFT_OUT = re.compile(r"^ *\.\.\.\n", re.MULTILINE)
+"""A line of dots: what stands there is not shown."""
+
 VOLATILE = re.compile(r"\b(gen|dia|req)_[a-z0-9]+|\d{4}-\d\d-\d\dT[\d:.]+Z")
 START_TIMEOUT_S = 60
 
@@ -69,7 +74,7 @@ def headlines(page: Path) -> set[str]:
 def missing_paths(page: Path, roots: list[Path]) -> list[str]:
     """Return the paths in code spans that begin below a root and exist below none; after a blank anything goes."""
     text = page.read_text(encoding="utf-8")
-    written = set(WRITTEN.findall(text))
+    written = {found[1] for block in blocks(text) if (found := WRITTEN.search(block.before))}
     missing = []
     for span in SPAN.findall(FENCE.sub("", text)):
         path = re.sub(r"(^|/)[^/]*[<*].*", "", span).removesuffix("/")
@@ -100,21 +105,19 @@ class Reader:
     servers: list[subprocess.Popen[bytes]] = field(default_factory=list)
     exports: list[str] = field(default_factory=list)
 
-    def follow(self, page: str) -> None:
+    def follow(self, page: str, *, only_write: bool = False) -> None:
         """Write every file and run every command of a page; what a page promises as output has to come."""
         said = ""
         for block in blocks(page):
-            written = WRITTEN.search(block.before)
-            if written:
-                path = self.folder / written[1]
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(block.text, encoding="utf-8")
+            if self._wrote(block) or only_write:
+                continue
+            if quoted := QUOTED.search(block.before):
+                held_to(block.text, (self.folder / quoted[1]).read_text(encoding="utf-8"))
             elif block.language == "json" and not block.before.strip():
                 assert masked(block.text) == masked(said)
             elif block.language == "console":
-                expected = block.text.partition("\n")[2]
-                assert expected in self._run(block.commands, check=False)
-            else:
+                held_to(block.text.partition("\n")[2], self._run(block.commands, check=False))
+            elif block.commands:
                 said = self._run(block.commands)
 
     def leave(self) -> None:
@@ -122,6 +125,20 @@ class Reader:
         for server in self.servers:
             server.terminate()
             server.wait(30)
+
+    def _wrote(self, block: Block) -> bool:
+        """Do what the text before a block says of a file; return whether it says anything."""
+        if written := WRITTEN.search(block.before):
+            path = self.folder / written[1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text, encoding="utf-8")
+        elif edited := EDITED.search(block.before):
+            path = self.folder / edited[1]
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            (at,) = (number for number, line in enumerate(lines) if line.strip() == edited[3])
+            lines[at : at + (edited[2].lower() == "instead of")] = [block.text]
+            path.write_text("".join(lines), encoding="utf-8")
+        return bool(written or edited)
 
     def _run(self, commands: list[str], *, check: bool = True) -> str:
         wanted = [command for command in commands if command not in self.skipped]
@@ -162,7 +179,7 @@ class Reader:
         log = self.folder / ".server.log"
         with log.open("wb") as stream:
             server = subprocess.Popen(
-                ["bash", "-c", f"exec {command}"], cwd=self.folder, env=self._environment(), stderr=stream
+                ["bash", "-c", "\n".join([*self.exports, f"exec {command}"])], cwd=self.folder, env=self._environment(), stderr=stream
             )
         self.servers.append(server)
         limit = time.monotonic() + START_TIMEOUT_S
@@ -171,6 +188,15 @@ class Reader:
             assert time.monotonic() < limit
             time.sleep(0.1)
         log.unlink()
+
+
+def held_to(promised: str, text: str) -> None:
+    """Check that a text has everything that is promised, in this order; a line of dots stands for what is left out."""
+    end = 0
+    for part in filter(None, (part.strip("\n") for part in LEFT_OUT.split(promised))):
+        found = text.find(part, end)
+        assert found >= 0, f"promised:\n{part}\ncame:\n{text}"
+        end = found + len(part)
 
 
 def masked(document: str) -> object:

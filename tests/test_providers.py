@@ -1,11 +1,12 @@
 """Providers by environment alone: several instances of one kind, chosen per request, and their failures."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from rendering import DEFAULT, Workshop
-from serving import Service, running
+from serving import Service, command, running
 from vendor import FAILURES, VENDOR_TEXT, Vendor, instance, vendor
 
 pytestmark = pytest.mark.gate
@@ -35,6 +36,8 @@ def service(workshop: Workshop, outside: Vendor, tmp_path_factory: pytest.TempPa
         environment |= instance(name, outside.url, f"model-{name}", key)
     for model in MODELS:
         environment |= instance(model, outside.url, model, "planted-secret-3")
+    head = "MY_SERVICE_PROVIDERS__SECOND__PRICE__"
+    environment |= {f"{head}INPUT_PER_MTOK": "0.15", f"{head}OUTPUT_PER_MTOK": "0.60", f"{head}CURRENCY": "EUR"}
     environment |= instance("nowhere", "http://127.0.0.1:9/v1", "model", "planted-secret-4")
     with running(workshop.install(DEFAULT), tmp_path_factory.mktemp("providers"), environment) as service:
         yield service
@@ -51,7 +54,8 @@ def test_instance_is_chosen_per_request(service: Service, outside: Vendor, asked
         "max_tokens": 100,
     }
     assert ("/v1/chat/completions", f"Bearer {KEYS[name]}", body) == outside.asked[-1]
-    usage = {"input_tokens": 3, "output_tokens": 4}
+    cost = {"cost": {"amount": "0.00000285", "currency": "EUR"}} if name == "second" else {}
+    usage = {"input_tokens": 3, "output_tokens": 4} | cost
     assert {"text": "olleh", "finish_reason": "stop", "usage": usage} == envelope["result"]
     found = {field: envelope["provenance"][field] for field in ("provider", "kind", "model", "attempts", "params")}
     assert {
@@ -61,6 +65,52 @@ def test_instance_is_chosen_per_request(service: Service, outside: Vendor, asked
         "attempts": 1,
         "params": {"max_output_tokens": 100},
     } == found
+
+
+def test_answer_under_a_schema_has_data(service: Service, outside: Vendor) -> None:
+    """The schema goes to the vendor, whose text is read and checked; a text off the schema is a failed call."""
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    envelope = service.post(
+        "/v1/generations", {"prompt": '{"n": 1}'[::-1], "params": {"response_schema": schema}}
+    ).document
+    assert ('{"n": 1}', {"n": 1}) == (envelope["result"]["text"], envelope["result"]["data"])
+    assert schema == outside.asked[-1][2]["response_format"]["json_schema"]["schema"]
+    answer = service.post("/v1/generations", {"prompt": "hello", "params": {"response_schema": schema}})
+    assert (502, "provider_error") == (answer.status, answer.code)
+    assert b"olleh" not in answer.body
+
+
+VENDORS = "cerebras, deepseek, fireworks, gemini, groq, mistral, ollama, openai, openrouter, together, vllm, xai"
+WRONG = {
+    "half a price": ({"PRICE__INPUT_PER_MTOK": "1"}, "PRICE__OUTPUT_PER_MTOK", "as the other price is set"),
+    "the other half": ({"PRICE__OUTPUT_PER_MTOK": "1"}, "PRICE__INPUT_PER_MTOK", "as the other price is set"),
+    "no number": ({"PRICE__INPUT_PER_MTOK": "cheap"}, "PRICE__INPUT_PER_MTOK", "a valid decimal"),
+    "a gift": ({"PRICE__INPUT_PER_MTOK": "-1"}, "PRICE__INPUT_PER_MTOK", "greater than or equal to 0"),
+    "a coin": ({"PRICE__CURRENCY": "euro"}, "PRICE__CURRENCY", "three capital letters"),
+    "neither vendor nor URL": ({"BASE_URL": ""}, "BASE_URL", VENDORS),
+    "an unknown vendor": ({"VENDOR": "opensky"}, "VENDOR", f"one of {VENDORS}"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_settings_of_a_vendor_are_checked_at_start(workshop: Workshop, tmp_path: Path, case: str) -> None:
+    """What is missing or wrong about a vendor or its price is named with its variable, before anything starts."""
+    changed, variable, expected = WRONG[case]
+    environment = {"MY_SERVICE_GENAI__PROVIDER": "acme"} | instance("acme", "https://vendor.test/v1", "model", "key")
+    environment |= {f"MY_SERVICE_PROVIDERS__ACME__{name}": value for name, value in changed.items()}
+    done = command(workshop.install(DEFAULT), tmp_path, "config", "check", env=environment)
+    lines = [line for line in done.stderr.splitlines() if line.startswith(f"MY_SERVICE_PROVIDERS__ACME__{variable} (")]
+    assert (78, 1) == (done.returncode, len(lines))
+    assert expected in lines[0]
+
+
+def test_vendor_alone_is_enough(workshop: Workshop, tmp_path: Path) -> None:
+    """Its name says where the API begins; a key and a model complete it."""
+    environment = {"MY_SERVICE_GENAI__PROVIDER": "acme"} | instance("acme", "", "model", "key")
+    environment["MY_SERVICE_PROVIDERS__ACME__VENDOR"] = "mistral"
+    done = command(workshop.install(DEFAULT), tmp_path, "config", "show", env=environment)
+    assert 0 == done.returncode, done.stderr
+    assert "https://api.mistral.ai/v1" in done.stdout
 
 
 def test_override_of_a_setting_is_a_warning(service: Service, outside: Vendor) -> None:

@@ -98,7 +98,7 @@ def test_texts_are_plain(project: Path) -> None:
             "space at the end of a line": re.search(r"[ \t]\n", text),
             "byte order mark": text.startswith("\ufeff"),
             "suffix": name.endswith(".jinja"),
-            "name": not re.fullmatch(r"[A-Za-z0-9._/-]+", name),
+            "name": not re.fullmatch(r"(?:[A-Za-z0-9._/-]|\[\[[a-z]+\]\])+", name),
         }
         wrong += [f"{name}: {what}" for what, found in checks.items() if found]
     assert [] == wrong

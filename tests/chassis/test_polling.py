@@ -8,8 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.doubles import VirtualClock
-from object_service.chassis.contracts.work import Polled, PollOutcome
-from object_service.chassis.work import Poller
+from object_service.chassis.contracts.errors import (
+    AdapterAuthenticationError,
+    AdapterCircuitOpenError,
+    AdapterConnectionError,
+    AdapterDeadlineError,
+    AdapterError,
+    AdapterNotFoundError,
+    AdapterOverloadedError,
+    AdapterRateLimitedError,
+    AdapterResponseError,
+    AdapterTimeoutError,
+    AdapterUnavailableError,
+)
+from object_service.chassis.contracts.work import Awaited, Polled, PollOutcome
+from object_service.chassis.polling import Poller
 
 
 def _poller(clock: VirtualClock, *, random: float = 0.5) -> Poller:
@@ -116,3 +129,154 @@ async def test_cancellation_ends_the_wait_at_once() -> None:
         await task
 
     assert [1] == reads
+
+
+DOWN = AdapterUnavailableError("down", adapter="a", operation="get")
+PASSING = {
+    "unavailable": DOWN,
+    "rate limited there": AdapterRateLimitedError("slow", adapter="a", operation="get"),
+    "rate limited here": AdapterOverloadedError("slow", adapter="a", operation="get"),
+    "no connection": AdapterConnectionError("gone", adapter="a", operation="get"),
+    "no answer": AdapterTimeoutError("late", adapter="a", operation="get"),
+    "time of the call over": AdapterDeadlineError("late", adapter="a", operation="get"),
+    "breaker open": AdapterCircuitOpenError("open", adapter="a", operation="get"),
+}
+STAYING = {
+    "no access": AdapterAuthenticationError("who", adapter="a", operation="get"),
+    "not found": AdapterNotFoundError("where", adapter="a", operation="get"),
+    "unreadable": AdapterResponseError("what", adapter="a", operation="get"),
+}
+
+
+class _Failing:
+    """A job whose first reads fail, one error each; then it is finished."""
+
+    def __init__(self, *failures: AdapterError) -> None:
+        self._failures = list(failures)
+        self.reads = 0
+
+    async def read(self) -> str:
+        self.reads += 1
+        if self._failures:
+            raise self._failures.pop(0)
+        return "done"
+
+
+@pytest.mark.parametrize("failure", PASSING.values(), ids=PASSING)
+async def test_failures_that_may_pass_are_waited_for(failure: AdapterError) -> None:
+    """The job goes on, whatever happens on the way to it; so does the growth of the pauses."""
+    clock, job = VirtualClock(), _Failing(failure, failure)
+
+    assert Polled(PollOutcome.FINISHED, "done") == await _poller(clock)(job.read, bool, timeout_s=60)
+    assert pytest.approx([0.5, 0.8]) == clock.pauses
+
+
+@pytest.mark.parametrize("failure", STAYING.values(), ids=STAYING)
+async def test_failures_that_stay_end_the_wait_at_once(failure: AdapterError) -> None:
+    """Nobody is asked again when the answer cannot change."""
+    clock, job = VirtualClock(), _Failing(failure)
+
+    with pytest.raises(type(failure)):
+        await _poller(clock)(job.read, bool, timeout_s=60)
+    assert (1, []) == (job.reads, clock.pauses)
+
+
+async def test_the_provider_says_how_long_to_wait() -> None:
+    """A pause is as long as it asks for, and later ones are not."""
+    clock = VirtualClock()
+    job = _Failing(AdapterRateLimitedError("slow", adapter="a", operation="get", retry_after_s=20), DOWN)
+
+    await _poller(clock)(job.read, bool, timeout_s=60)
+
+    assert pytest.approx([20, 0.8]) == clock.pauses
+
+
+async def test_what_lasts_to_the_end_of_the_time_is_the_end() -> None:
+    """The last failure says why nothing is known."""
+    clock, job = VirtualClock(), _Failing(*[DOWN] * 100)
+
+    with pytest.raises(AdapterUnavailableError):
+        await _poller(clock)(job.read, bool, timeout_s=2)
+    assert (4, 2.0) == (job.reads, round(clock.seconds, 6))
+
+
+async def test_nobody_is_asked_before_the_time_that_they_named() -> None:
+    """A pause that goes beyond the limit ends at the limit, without another read."""
+    clock = VirtualClock()
+    job = _Failing(AdapterRateLimitedError("slow", adapter="a", operation="get", retry_after_s=20))
+
+    with pytest.raises(AdapterRateLimitedError):
+        await _poller(clock)(job.read, bool, timeout_s=10)
+    assert (1, [10]) == (job.reads, clock.pauses)
+
+
+async def test_a_word_of_the_provider_ends_the_wait() -> None:
+    """What is told counts at once, even in the middle of a read; nothing goes on after it."""
+    told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    reading, stopped = asyncio.Event(), asyncio.Event()
+
+    async def read() -> str:
+        reading.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+        return "never"
+
+    wait = asyncio.create_task(_poller(VirtualClock())(read, bool, timeout_s=10, told=told))
+    await reading.wait()
+    told.set_result("done")
+
+    assert Polled(PollOutcome.FINISHED, "done") == await wait
+    assert stopped.is_set()
+
+
+async def test_a_provider_that_tells_is_asked_rarely() -> None:
+    """Polling stays as a safety net: 10 s, each time 1.6 times as long, at most a minute."""
+    clock, job = VirtualClock(), _Job(7)
+    told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    polled = await _poller(clock)(job.read, job.finished, timeout_s=3600, told=told)
+
+    assert Polled(PollOutcome.FINISHED, 7) == polled
+    assert pytest.approx([10, 16, 25.6, 40.96, 60, 60]) == clock.pauses
+
+
+async def test_cancellation_stops_the_reads_of_a_provider_that_tells() -> None:
+    """Nothing is left behind when the caller goes."""
+    told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    reading, stopped = asyncio.Event(), asyncio.Event()
+
+    async def read() -> int:
+        reading.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+        return 0
+
+    wait = asyncio.create_task(_poller(VirtualClock())(read, bool, timeout_s=10, told=told))
+    await reading.wait()
+    wait.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await wait
+    assert stopped.is_set()
+
+
+async def test_failures_of_a_provider_that_tells_pass_through() -> None:
+    """A read that can never succeed ends the wait for its word too."""
+    told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    job = _Failing(STAYING["not found"])
+
+    with pytest.raises(AdapterNotFoundError):
+        await _poller(VirtualClock())(job.read, bool, timeout_s=10, told=told)
+
+
+async def test_awaited_jobs_are_told_once() -> None:
+    """A word reaches the work that awaits its job; a second one, and one that comes later, change nothing."""
+    awaited = Awaited[str]()
+    with awaited.job("acme", "job-1", "dia_1") as told, awaited.job("other", "job-1", "dia_2") as untold:
+        assert ["job-1"] == awaited.of("acme")
+        assert ["dia_1"] * 2 == [awaited.tell("acme", "job-1", word) for word in ("done", "again")]
+        assert ("done", False) == (told.result(), untold.done())
+    assert [] == awaited.of("acme")

@@ -98,7 +98,7 @@ type Action = Answer | Stall | Drip | Reset | Truncate | Garbage | Huge | Events
 class VendorServer(ABC):
     """Serves HTTP/1.1 on a free port and does with each request what `decide` says.
 
-    `open` counts connections, `most_open` is the highest count so far.
+    `open` counts connections, `most_open` is the highest count so far; `busy` counts requests that are being answered.
     """
 
     def __init__(self) -> None:
@@ -107,6 +107,7 @@ class VendorServer(ABC):
         self.port = 0
         self.open = 0
         self.most_open = 0
+        self.busy = 0
 
     @abstractmethod
     def decide(self, request: Request) -> Action:
@@ -148,7 +149,11 @@ class VendorServer(ABC):
         if isinstance(action, Deaf):
             await asyncio.sleep(_LONGEST_S)
         await _read_body(reader, headers)
-        return await self.act(request, action, reader, writer)
+        self.busy += 1
+        try:
+            return await self.act(request, action, reader, writer)
+        finally:
+            self.busy -= 1
 
     async def act(
         self, request: Request, action: Action, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

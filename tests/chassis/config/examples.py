@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -17,11 +18,14 @@ _BY_FIELD: Mapping[str, str] = {
     "fallback.name": "other",
     "fallback.type": "stale",  # a provider would need a name
     "policy.profile": "precise",
+    "price.currency": "EUR",
     "rate_limit.type": "none",  # a limit would need a rate
+    "rate_limit.rate_per_s": "2.5",  # 1.5 is the default of a kind
 }
 _BY_TYPE: Mapping[Any, str] = {
     int: "2",
     float: "1.5",
+    Decimal: "1.5",
     str: "text",
     SecretStr: "a-secret-value",
     HttpUrl: "https://user:pass@host.example/",
@@ -65,7 +69,10 @@ def companions(path: SettingPath) -> dict[str, str]:
     if path[0] != "providers":
         return {}
     head = f"PROVIDERS__{path[1].upper()}__"
-    return {f"{head}BASE_URL": "https://host.example/", f"{head}API_KEY": "key", f"{head}MODEL": "m"}
+    prices = {f"{head}PRICE__{side}_PER_MTOK": "1" for side in ("INPUT", "OUTPUT") if path[2] == "price"}
+    webhook = {f"{head}WEBHOOK_URL": "https://host.example/", f"{head}WEBHOOK_SECRET": "secret"}
+    pairs = prices | (webhook if path[2].startswith("webhook") else {})
+    return {f"{head}BASE_URL": "https://host.example/", f"{head}API_KEY": "key", f"{head}MODEL": "m"} | pairs
 
 
 def peer(path: SettingPath, offline: Mapping[str, str]) -> dict[str, str]:

@@ -1,14 +1,16 @@
 """The reference is generated from the declarations, so it cannot say anything else than the code."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from dotenv import dotenv_values
 
 from chassis.config.sources import Places
 from chassis.samples.features import HTTP, SERVICE
-from object_service.chassis.cli.reference import env_example, reference_table
+from object_service.chassis.cli.reference import env_example, reference_table, sections
 from object_service.chassis.config.checking import leaves
 from object_service.chassis.config.section import Section
 from object_service.chassis.config.sources import variable_of
@@ -75,3 +77,13 @@ def test_a_feature_without_settings_has_no_part() -> None:
 
     assert reference_table(SERVICE) == reference_table((*SERVICE, silent))
     assert env_example(SERVICE) == env_example((*SERVICE, silent))
+
+
+@pytest.mark.parametrize(("write", "mark"), [(reference_table, "##"), (env_example, "# ---")], ids=["page", "example"])
+def test_parts_are_told_apart_by_their_titles(write: Callable[..., str], mark: str) -> None:
+    """A part runs from its title to the next one; together they are the whole text."""
+    found = sections(write(SERVICE))
+
+    assert ["", "service", "http", "log", "weather", "every provider", "provider remote"] == [name for name, _ in found]
+    assert [] == [name for name, text in found[1:] if not text.startswith(f"{mark} {name}\n")]
+    assert write(SERVICE) == "\n\n".join(text for _, text in found) + "\n"

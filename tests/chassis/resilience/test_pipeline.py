@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 import pytest
 
@@ -131,6 +132,24 @@ async def test_what_is_no_operation_reaches_the_port_itself() -> None:
     assert "guarded(Greeter)" == repr(guarded)
     with pytest.raises(AttributeError):
         _ = guarded.missing  # type: ignore[attr-defined] # the point of the test
+
+
+@runtime_checkable
+class _Waving(Protocol):
+    def wave(self) -> str: ...
+
+
+class _Waver(Greeter):
+    def wave(self) -> str:
+        return "bye"
+
+
+def test_what_a_port_can_do_beyond_its_operations_is_seen_through_the_stand_in() -> None:
+    """An `isinstance` check of a further protocol answers as it would for the port itself."""
+    waving = _guarded(_Waver())
+    assert isinstance(waving, _Waving)
+    assert "bye" == waving.wave()
+    assert not isinstance(_guarded(Greeter()), _Waving)
 
 
 def test_an_operation_that_the_port_lacks_is_lacking() -> None:

@@ -99,7 +99,8 @@ async def put_file(client: "httpx2.AsyncClient", url: str, file: Path, *, adapte
     """
     where = Where(adapter=adapter, operation=operation)
     headers = {"Content-Length": str((await asyncio.to_thread(file.stat)).st_size)}
-    await _send(client, "PUT", url, where, None, headers=headers, content=_pieces(file))
+    async with aclosing(_pieces(file)) as content:  # an upload that breaks off leaves no open file
+        await _send(client, "PUT", url, where, None, headers=headers, content=content)
 
 
 async def _pieces(file: Path) -> AsyncGenerator[bytes]:

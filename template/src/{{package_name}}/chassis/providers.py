@@ -1,24 +1,28 @@
-"""Provider kinds: found by the names of their modules, built from their settings, put to work in a container."""
+"""Provider kinds: found by name, built from their settings, put to work in a container."""
 
 import pkgutil
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol, override
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, override
 
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import AfterValidator, Field, HttpUrl, SecretStr
 
 from .clock import SystemClock
-from .config.section import Contradiction, Environment, ObjectSection, Section
+from .config.section import Contradiction, Environment, ObjectSection, Problem, Section
 from .config.settings import Settings
 from .container import Container
 from .contracts.call import Operation
 from .contracts.clock import Clock
+from .contracts.money import Price
 from .contracts.providers import Provider, Providers
 from .http_client import open_http
+from .plugins import Plugin, PluginError, find_plugins
 from .resilience.assembly import Guards, Surroundings
 from .resilience.fallback import Route
 from .resilience.pipeline import guard
@@ -103,6 +107,45 @@ class HttpProviderConfig(ProviderConfig):
             yield Contradiction(("base_url",), "a URL with https in prod, which hides the credential")
 
 
+def _currency(code: str) -> str:
+    if re.fullmatch("[A-Z]{3}", code) is None:
+        raise ValueError("a code of three capital letters, such as EUR")
+    return code
+
+
+class TokenPrice(Section):
+    """What a million tokens cost; both prices or none."""
+
+    input_per_mtok: Decimal | None = Field(
+        default=None, ge=0, max_digits=20, description="Price of a million input tokens; without prices, no cost."
+    )
+    output_per_mtok: Decimal | None = Field(
+        default=None, ge=0, max_digits=20, description="Price of a million output tokens."
+    )
+    currency: Annotated[str, AfterValidator(_currency)] = Field(
+        default="USD", description="Currency of the prices, such as EUR."
+    )
+
+    def stated(self) -> Price | None:
+        """Return the price where there is one."""
+        if self.input_per_mtok is None or self.output_per_mtok is None:
+            return None
+        return Price(self.input_per_mtok, self.output_per_mtok, self.currency)
+
+    @override
+    def contradictions(self, environment: Environment) -> Iterable[Contradiction]:
+        prices = {"input_per_mtok": self.input_per_mtok, "output_per_mtok": self.output_per_mtok}
+        absent = [name for name, price in prices.items() if price is None]
+        if len(absent) == 1:
+            yield Contradiction((absent[0],), "a number, as the other price is set", "set both prices or none")
+
+
+class TokenProviderConfig(HttpProviderConfig):
+    """What every provider behind HTTP has that counts tokens."""
+
+    price: TokenPrice = Field(default=TokenPrice(), description="What its tokens cost.")
+
+
 class OpenHttp(Protocol):
     """Opens a client for a provider; `headers` replace the bearer token of its settings."""
 
@@ -137,29 +180,47 @@ class ProviderKind[C: ProviderConfig, P]:
 
 
 class Catalogue[P]:
-    """The kinds of one port: the modules of its adapters folder; a name that starts with `_` is none."""
+    """The kinds of one port: the modules of its adapters folder, and the plug-ins of installed packages.
+
+    A module whose name starts with `_` is none.
+    """
 
     def __init__(self, folder: ModuleType) -> None:
-        """Remember the folder; nothing in it is imported yet."""
+        """Remember the folder, which is named like its object; nothing in it is imported yet."""
         self._folder = folder
+
+    @cached_property
+    def _modules(self) -> Mapping[str, str]:
+        found = (module.name for module in pkgutil.iter_modules(self._folder.__path__))
+        return {name: f"{self._folder.__name__}.{name}" for name in found if not name.startswith("_")}
+
+    @cached_property
+    def _found(self) -> tuple[Mapping[str, Plugin], Sequence[Problem]]:
+        return find_plugins(self._folder.__name__.rpartition(".")[2], self._modules)
 
     @cached_property
     def names(self) -> Sequence[str]:
         """Return the kinds in alphabetical order, without importing them."""
-        found = (module.name for module in pkgutil.iter_modules(self._folder.__path__))
-        return sorted(name for name in found if not name.startswith("_"))
+        return sorted({*self._modules, *self._found[0]})
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """Return what is wrong with plug-ins that are no kinds for it."""
+        return self._found[1]
 
     def kind(self, name: str) -> ProviderKind[Any, P]:
         """Import a kind.
 
         Raises:
             TypeError: if its module does not define `KIND`.
+            PluginError: if it is a plug-in that cannot be used.
         """
-        module = import_module(f"{self._folder.__name__}.{name}")
-        kind = getattr(module, "KIND", None)
+        plugin = None if name in self._modules else self._found[0].get(name)
+        place = f"{self._folder.__name__}.{name}" if plugin is None else plugin.place
+        kind = getattr(import_module(place), "KIND", None) if plugin is None else plugin.load()
         if not isinstance(kind, ProviderKind):
-            message = f"{module.__name__} must define KIND = ProviderKind(...)"
-            raise TypeError(message)
+            message = f"{place} must define KIND = ProviderKind(...)"
+            raise TypeError(message) if plugin is None else PluginError(message)
         return kind
 
 

@@ -1,28 +1,23 @@
-"""Long work inside this process: it ends with the process, which `/info` says; uploads wait for it on disk.
-
-A provider that works by itself is polled until its job has ended.
-"""
+"""Long work inside this process: it ends with the process, which `/info` says; uploads wait for it on disk."""
 
 import asyncio
 import fcntl
 import hashlib
 import logging
 import os
-import random
 import shutil
 import tempfile
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from .contracts.clock import Clock
 from .contracts.context import current, entered
 from .contracts.envelope import Envelope, Failed, Succeeded
 from .contracts.json import Json
-from .contracts.work import LongWork, Polled, PollOutcome, Work
+from .contracts.work import LongWork, Work
 from .identity import SERVICE
 
 if TYPE_CHECKING:
@@ -111,41 +106,6 @@ def long_work(container: "Container") -> LongWork:
     runner = InProcessRunner()
     container.on_close(runner.aclose)
     return container.provide(LongWork, LongWork(runner, MemoryStore(), "in_process"))
-
-
-@dataclass(frozen=True, slots=True)
-class Poller:
-    """Pauses start at `base_s`, grow by `factor` up to `max_s` and vary by `jitter` to both sides.
-
-    The numbers are a choice: a short job is noticed within a second of its end, an hour of work costs few reads.
-    """
-
-    clock: Clock
-    base_s: float = 0.5
-    factor: float = 1.6
-    max_s: float = 8.0
-    jitter: float = 0.1
-    random: Callable[[], float] = random.random
-
-    async def __call__[S](
-        self, read: Callable[[], Awaitable[S]], finished: Callable[[S], bool], *, timeout_s: float
-    ) -> Polled[S]:
-        """Read at once, then after each pause; the last pause is cut so that one read still fits in the time.
-
-        Errors of `read` pass through; cancellation ends the wait at once.
-        """
-        limit = self.clock.monotonic() + timeout_s
-        pause_s = self.base_s
-        while True:
-            snapshot = await read()
-            if finished(snapshot):
-                return Polled(PollOutcome.FINISHED, snapshot)
-            left_s = limit - self.clock.monotonic()
-            if left_s <= 0:
-                return Polled(PollOutcome.TIMED_OUT, snapshot)
-            varied_s = pause_s * (1 + self.jitter * (2 * self.random() - 1))
-            await self.clock.sleep(min(varied_s, left_s))
-            pause_s = min(pause_s * self.factor, self.max_s)
 
 
 _PIECE_BYTES = 1024 * 1024

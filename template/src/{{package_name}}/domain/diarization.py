@@ -1,13 +1,15 @@
 """Diarization: who spoke when. Value objects, the provider port and the behaviour policy; pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..chassis.contracts.call import Operation
-from ..chassis.contracts.json import Json
+from ..chassis.contracts.errors import RequestError
+from ..chassis.contracts.json import Json, to_json
+from ..chassis.contracts.policy import Level, Resolved, resolve
 
 POLICY_VERSION = "1"
 """Raised whenever the meaning of a policy field changes."""
@@ -25,6 +27,10 @@ class AudioFile:
     bytes: int
     sha256: str
     temporary: bool = False
+
+    def content(self) -> dict[str, Json]:
+        """Return what stands for the file in the fingerprint."""
+        return {"audio": {"bytes": self.bytes, "sha256": self.sha256}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,24 @@ class DiarizationParams:
         return f"min_speakers ({self.min_speakers}) at most max_speakers ({self.max_speakers})"
 
 
+def behaviour_of(params: DiarizationParams | None, stated: Level) -> Resolved:
+    """Return what holds for one call: the params that it asks for over those that the settings state.
+
+    Raises:
+        RequestError: for params that contradict each other.
+    """
+    asked = params or DiarizationParams()
+    contradiction = asked.contradiction()
+    if contradiction is not None:
+        raise RequestError(f"Expected {contradiction}.", pointer="/params")
+    behaviour = resolve([Level.of("request", **to_json(asked)), stated])
+    if DiarizationParams.of(behaviour.values).contradiction() is None:
+        return behaviour
+    # The request states one limit and the settings the other: the request's counts.
+    stronger, weaker = sorted(behaviour.sources, key=lambda limit: behaviour.sources[limit] != "request")
+    return behaviour.without(weaker, stronger)
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """One uninterrupted turn of one speaker, in seconds from the start of the recording."""
@@ -58,11 +82,22 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Diarization:
-    """The turns of a recording, ordered by start; speakers are named S1, S2, ... in order of first speech."""
+    """The turns of a recording, ordered by start; speakers are named S1, S2, ... in order of first speech.
 
-    duration_s: float
+    `duration_s` is None where nobody knows how long the recording is.
+    """
+
+    duration_s: float | None = field(default=None, kw_only=True)
     speakers: tuple[str, ...]
     segments: tuple[Segment, ...]
+
+    @classmethod
+    def of(cls, turns: Iterable[Segment], *, duration_s: float | None = None) -> "Diarization":
+        """Return turns in any order, of speakers by any name, as they are told here."""
+        ordered = sorted(turns, key=lambda turn: (turn.start_s, turn.end_s, turn.speaker))
+        names = {name: f"S{number}" for number, name in enumerate(dict.fromkeys(turn.speaker for turn in ordered), 1)}
+        segments = tuple(replace(turn, speaker=names[turn.speaker]) for turn in ordered)
+        return cls(tuple(names.values()), segments, duration_s=duration_s)
 
 
 class ProviderState(StrEnum):
@@ -73,6 +108,11 @@ class ProviderState(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether it stays so."""
+        return self not in (ProviderState.QUEUED, ProviderState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +151,24 @@ class Diarizer(Protocol):
 
     async def aclose(self) -> None:
         """Release what the provider holds; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class Notifying(Protocol):
+    """What a diarizer also has when its provider tells by itself that a job has ended."""
+
+    def read_notification(
+        self, headers: Mapping[str, str], body: bytes, *, awaited: Collection[str]
+    ) -> tuple[str, ProviderJob] | None:
+        """Check that the provider sent this, and return which of the `awaited` jobs it is about; None for another one.
+
+        Names of headers are in lower case. Nothing is sent and nothing is kept: the same message may come twice.
+
+        Raises:
+            RequestError: `unauthenticated`, when somebody else may have sent it, or it is too old; `invalid_request`,
+                when it cannot be read.
+        """
         ...
 
 

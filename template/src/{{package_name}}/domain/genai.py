@@ -1,13 +1,17 @@
 """Generated text: value objects, the provider port and the behaviour policy; pure."""
 
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol, runtime_checkable
 
 from ..chassis.contracts.call import Operation
-from ..chassis.contracts.errors import RequestError
+from ..chassis.contracts.errors import AdapterError, AdapterPermanentError, AdapterResponseError, RequestError
 from ..chassis.contracts.json import Json
+from ..chassis.contracts.money import Cost
+from ..chassis.contracts.policy import Level, Resolved, resolve
+from ..chassis.contracts.providers import MAX_SHOWN_CHARS, did_you_mean
 
 POLICY_VERSION = "1"
 """Raised whenever a profile or the meaning of a policy field changes."""
@@ -70,6 +74,30 @@ class GenerationRequest:
     policy: GenerationPolicy = GenerationPolicy()
 
 
+def behaviour(request: GenerationRequest, stated: Level, *, above: str = "") -> Resolved:
+    """Return how a request is served: by what it states, then its profile, then what the settings state.
+
+    Raises:
+        RequestError: if there is no such profile; `above` is the pointer of the request.
+    """
+    params, policy = request.params, request.policy
+    asked = Level.of(
+        "request",
+        max_output_tokens=params.max_output_tokens,
+        temperature=params.temperature,
+        stop=None if params.stop is None else list(params.stop),
+        response_schema=None if params.response_schema is None else dict(params.response_schema),
+        allow_partials=policy.allow_partials,
+        on_refusal=policy.on_refusal,
+    )
+    profile = policy.profile or str(stated.values.get("profile", "default"))
+    if profile not in PROFILES:
+        hint = f"{did_you_mean(profile, PROFILES)} Available: {', '.join(sorted(PROFILES))}."
+        message = f"No profile named {profile[:MAX_SHOWN_CHARS]!r}.{hint}"
+        raise RequestError(message, pointer=f"{above}/policy/profile")
+    return resolve([asked, Level("profile", PROFILES[profile]), stated])
+
+
 class FinishReason(StrEnum):
     """Why the text ends where it ends."""
 
@@ -81,19 +109,24 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the provider counted, in its own tokens."""
+    """What the provider counted, in its own tokens; `cost` is absent when they have no price."""
 
     input_tokens: int
     output_tokens: int
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A generated text; `usage` is absent when the provider does not count."""
+    """A generated text; `usage` is absent when the provider does not count.
+
+    `data` is the JSON that the text stands for where a response schema was asked for; absent where that JSON is null.
+    """
 
     text: str
     finish_reason: FinishReason
     usage: Usage | None = None
+    data: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +188,34 @@ def check_prompt(prompt: str, params: GenerationParams | None = None, *, above: 
     except UnicodeEncodeError as error:
         message = f"Expected text; character {error.start + 1} of the prompt is half of a surrogate pair."
         raise RequestError(message, pointer=f"{above}/prompt") from None
+
+
+class UnusableAnswerError(AdapterError):
+    """An answer that came whole, and is a failure all the same."""
+
+
+class RefusedError(UnusableAnswerError, AdapterPermanentError):
+    """The provider refuses to answer, and the policy makes that a failure."""
+
+    default_message = "The provider refused to answer."
+
+
+class OffSchemaError(UnusableAnswerError, AdapterResponseError):
+    """The text is not what the response schema asks for."""
+
+    default_message = "The provider's answer does not follow the response schema."
+
+
+async def pieces_of(port: TextGenerator, prompt: str, params: GenerationParams) -> AsyncGenerator[str | Answer]:
+    """Yield what a provider streams, or all of its text at once."""
+    if isinstance(port, StreamingGenerator):
+        async with aclosing(port.stream(prompt, params)) as stream:
+            async for item in stream:
+                yield item
+    else:
+        answer = await port.generate(prompt, params)
+        yield answer.generation.text
+        yield answer
 
 
 def check_answer(answer: Answer) -> None:

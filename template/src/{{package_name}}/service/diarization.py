@@ -24,24 +24,18 @@ from ..chassis.contracts.envelope import (
 )
 from ..chassis.contracts.errors import AdapterPermanentError, AdapterTimeoutError, RequestError, ServiceError
 from ..chassis.contracts.identity import fingerprint, new_id
-from ..chassis.contracts.json import Json, to_json
-from ..chassis.contracts.policy import Level, Resolved, resolve
+from ..chassis.contracts.json import Json
+from ..chassis.contracts.policy import Level, Resolved
 from ..chassis.contracts.providers import Provider, Providers
-from ..chassis.contracts.work import EnvelopeStore, Poll, PollOutcome, WorkRunner
-from ..domain.diarization import (
-    POLICY_VERSION,
-    AudioFile,
-    Diarization,
-    DiarizationParams,
-    Diarizer,
-    ProviderJob,
-    ProviderState,
-)
+from ..chassis.contracts.work import Awaited, EnvelopeStore, Poll, PollOutcome, WorkRunner
+from ..domain import diarization as domain
+
+type Chosen = Provider[domain.Diarizer]
+type Ended = Finished[domain.Diarization]
 
 _log = logging.getLogger(__name__)
 _CANCELLED = Failure("cancelled", "The work was cancelled.", retryable=False)
 _DEFECT = Failure.of(ServiceError("a defect"))
-_ENDED = frozenset({ProviderState.SUCCEEDED, ProviderState.FAILED, ProviderState.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +56,7 @@ class DiarizationService:
     NAME = "diarization"
 
     def __init__(
-        self, providers: Providers[Diarizer], tools: WorkTools, *, origin: Origin, clock: Clock, stated: Level
+        self, providers: Providers[domain.Diarizer], tools: WorkTools, *, origin: Origin, clock: Clock, stated: Level
     ) -> None:
         """Take the providers, the tools of long work, and what the settings state about behaviour."""
         self._providers = providers
@@ -70,10 +64,11 @@ class DiarizationService:
         self._origin = origin
         self._clock = clock
         self._stated = stated
+        self._awaited = Awaited[domain.ProviderJob]()
         tools.runner.register(self.NAME, self._execute)
 
     async def start(
-        self, audio: AudioFile, *, provider: str | None = None, params: DiarizationParams | None = None
+        self, audio: domain.AudioFile, *, provider: str | None = None, params: domain.DiarizationParams | None = None
     ) -> Pending | Failed:
         """Hand the audio to a provider and return at once.
 
@@ -91,25 +86,16 @@ class DiarizationService:
         return envelope
 
     def check(
-        self, *, provider: str | None = None, params: DiarizationParams | None = None
-    ) -> tuple[Provider[Diarizer], Resolved]:
+        self, *, provider: str | None = None, params: domain.DiarizationParams | None = None
+    ) -> tuple[Chosen, Resolved]:
         """Check what can be checked before any audio has arrived.
 
         Raises:
             RequestError: `unknown_provider`, or params that contradict each other.
         """
-        asked = params or DiarizationParams()
-        contradiction = asked.contradiction()
-        if contradiction is not None:
-            raise RequestError(f"Expected {contradiction}.", pointer="/params")
-        behaviour = resolve([Level.of("request", **to_json(asked)), self._stated])
-        if DiarizationParams.of(behaviour.values).contradiction() is not None:
-            # The request states one limit and the settings the other: the request's counts.
-            stronger, weaker = sorted(behaviour.sources, key=lambda limit: behaviour.sources[limit] != "request")
-            behaviour = behaviour.without(weaker, stronger)
-        return self._providers.choose(provider), behaviour
+        return self._providers.choose(provider), domain.behaviour_of(params, self._stated)
 
-    async def get(self, id_: str) -> Envelope[Diarization]:
+    async def get(self, id_: str) -> Envelope[domain.Diarization]:
         """Return the newest envelope.
 
         Raises:
@@ -133,15 +119,30 @@ class DiarizationService:
             return envelope
         raise RequestError(f"The diarization has {envelope.status} already.", code="already_finished", location="path")
 
+    async def notified(self, provider: str, headers: Mapping[str, str], body: bytes) -> None:
+        """Take what a provider tells by itself about one of its jobs, and return when its end is written.
+
+        A job that nobody awaits here (any more) is passed over: polling finds its end where it is awaited.
+
+        Raises:
+            RequestError: `not_found`, for a provider that does not do so; otherwise see `domain.Notifying`.
+        """
+        known = self._providers.by_name.get(provider)
+        if known is None or not isinstance(known.port, domain.Notifying):
+            raise RequestError("No provider of this name sends notifications.", code="not_found", location="path")
+        told = known.port.read_notification(headers, body, awaited=self._awaited.of(provider))
+        if told is not None and told[1].state.ended:
+            await self._tools.runner.wait(self._awaited.tell(provider, *told))
+
     async def run(
-        self, audio: AudioFile, *, provider: str | None = None, params: DiarizationParams | None = None
-    ) -> Finished[Diarization]:
+        self, audio: domain.AudioFile, *, provider: str | None = None, params: domain.DiarizationParams | None = None
+    ) -> Ended:
         """Start, wait for the end and return it; cancelling the caller cancels the work.
 
         Raises:
             RequestError: if the request cannot be served; what the provider refuses is a failed envelope.
         """
-        envelope: Envelope[Diarization] = await self.start(audio, provider=provider, params=params)
+        envelope: Envelope[domain.Diarization] = await self.start(audio, provider=provider, params=params)
         try:
             await self._tools.runner.wait(envelope.id)
         except asyncio.CancelledError:
@@ -153,12 +154,12 @@ class DiarizationService:
             raise TypeError(f"the work ended, its envelope is still {envelope.status}")
         return envelope
 
-    async def _start(self, audio: AudioFile, chosen: Provider[Diarizer], behaviour: Resolved) -> Pending | Failed:
+    async def _start(self, audio: domain.AudioFile, chosen: Chosen, behaviour: Resolved) -> Pending | Failed:
         pending = self._pending(audio, chosen, behaviour)
         with recording() as record:
             try:
-                asked, longest_s = DiarizationParams.of(behaviour.values), self._tools.max_duration_s
-                job_id = await chosen.port.start(audio, asked, max_duration_s=longest_s)
+                asked = domain.DiarizationParams.of(behaviour.values)
+                job_id = await chosen.port.start(audio, asked, max_duration_s=self._tools.max_duration_s)
             except ServiceError as error:
                 if isinstance(error, RequestError) and not record.attempts:
                     raise  # no provider was called
@@ -193,57 +194,56 @@ class DiarizationService:
     async def _fail(self, id_: str, failure: Failure, record: CallRecord, reason: str | None = None) -> None:
         await self._end(failed(await self.get(id_), failure, record, at=self._clock.now()), reason)
 
-    async def _end(self, envelope: Finished[Diarization], reason: str | None = None) -> None:
+    async def _end(self, envelope: Ended, reason: str | None = None) -> None:
         await self._tools.store.save(envelope)
-        level = logging.INFO
+        level = logging.WARNING if isinstance(envelope, Failed) and envelope.error != _CANCELLED else logging.INFO
         fields = {"work_id": envelope.id, "provider": envelope.provenance.provider, "status": envelope.status}
         if isinstance(envelope, Failed):
-            level = logging.INFO if envelope.error == _CANCELLED else logging.WARNING
             fields |= {"code": envelope.error.code, "error": reason or envelope.error.message}
         _log.log(level, "diarization_ended", extra=fields)
 
-    async def _await_job(
-        self, id_: str, provider: Provider[Diarizer], job_id: str, record: CallRecord
-    ) -> Finished[Diarization]:
-        async def read() -> ProviderJob:
+    async def _await_job(self, id_: str, provider: Chosen, job_id: str, record: CallRecord) -> Ended:
+        async def read() -> domain.ProviderJob:
             job = await provider.port.get(job_id)
-            if job.state is ProviderState.RUNNING:
-                known = await self.get(id_)
-                seen = running(known, at=self._clock.now(), progress=job.progress, model=job.model)
-                await self._tools.store.save(seen)
+            if job.state is domain.ProviderState.RUNNING:
+                known, now = await self.get(id_), self._clock.now()
+                await self._tools.store.save(running(known, at=now, progress=job.progress, model=job.model))
             return job
 
         timeout_s = self._tools.job_timeout_s(provider.name)
-        polled = await self._tools.poll(read, lambda job: job.state in _ENDED, timeout_s=timeout_s)
-        if polled.outcome is PollOutcome.TIMED_OUT:
-            await self._stop(provider, job_id)
-            raise AdapterTimeoutError(f"not finished in {timeout_s} s", adapter=provider.name, operation="run")
+        try:
+            with self._awaited.job(provider.name, job_id, id_) as told:
+                word = told if isinstance(provider.port, domain.Notifying) else None
+                polled = await self._tools.poll(read, lambda job: job.state.ended, timeout_s=timeout_s, told=word)
+            if polled.outcome is PollOutcome.TIMED_OUT:
+                raise AdapterTimeoutError(f"not finished in {timeout_s} s", adapter=provider.name, operation="run")
+        except ServiceError:
+            await self._stop(provider, job_id)  # nobody will know what comes of it
+            raise
         envelope, job = await self.get(id_), polled.snapshot
-        if job.state is ProviderState.CANCELLED:
+        if job.state is domain.ProviderState.CANCELLED:
             return failed(envelope, _CANCELLED, record, at=self._clock.now())
         if job.result is None:
-            reason = f"the job failed ({job.reason or 'no reason given'})"
-            raise AdapterPermanentError(reason, adapter=provider.name, operation="run")
+            message = f"the job failed ({job.reason or 'no reason given'})"
+            raise AdapterPermanentError(message, adapter=provider.name, operation="run")
         return succeeded(envelope, job.result, record, at=self._clock.now(), model=job.model)
 
-    async def _stop(self, provider: Provider[Diarizer], job_id: str) -> None:
+    async def _stop(self, provider: Chosen, job_id: str) -> None:
         try:
             await provider.port.cancel(job_id)
         except ServiceError as error:
             _log.warning("provider_cancel_failed", extra={"provider": provider.name, "code": error.code})
 
-    def _pending(self, audio: AudioFile, chosen: Provider[Diarizer], behaviour: Resolved) -> Pending:
-        params = dict(behaviour.values)
-        content = {"audio": {"bytes": audio.bytes, "sha256": audio.sha256}}
+    def _pending(self, audio: domain.AudioFile, chosen: Chosen, behaviour: Resolved) -> Pending:
         provenance = Provenance(
             **asdict(self._origin),
             object=self.NAME,
             operation="diarize",
             provider=chosen.name,
             kind=chosen.kind,
-            fingerprint=fingerprint("diarize", content, params),
-            params=params,
-            policy_version=POLICY_VERSION,
+            fingerprint=fingerprint("diarize", audio.content(), behaviour.values),
+            params=behaviour.values,
+            policy_version=domain.POLICY_VERSION,
             correlation_id=current().correlation_id,
             created_at=self._clock.now(),
         )

@@ -1,9 +1,10 @@
 """Orchestrates text generation: limits, policy, provider, envelope."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 
 from ..chassis.contracts.call import CallRecord, recording
 from ..chassis.contracts.clock import Clock
@@ -12,30 +13,36 @@ from ..chassis.contracts.envelope import Failed, Failure, Finished, Notice, Orig
 from ..chassis.contracts.errors import (
     AdapterDeadlineError,
     AdapterError,
-    AdapterPermanentError,
     AdapterStreamInterruptedError,
     RequestError,
     ServiceError,
 )
 from ..chassis.contracts.identity import fingerprint, new_id
-from ..chassis.contracts.policy import Level, Resolved, resolve
-from ..chassis.contracts.providers import MAX_SHOWN_CHARS, Provider, Providers, did_you_mean
+from ..chassis.contracts.json import Json
+from ..chassis.contracts.money import Price
+from ..chassis.contracts.policy import Level, Resolved
+from ..chassis.contracts.providers import Provider, Providers
+from ..chassis.contracts.schemas import Follows, SchemaLanguage, parsed
 from ..domain.genai import (
     POLICY_VERSION,
-    PROFILES,
     Answer,
     Delta,
     FinishReason,
     Generation,
     GenerationParams,
     GenerationRequest,
-    StreamingGenerator,
+    OffSchemaError,
+    RefusedError,
     TextGenerator,
+    UnusableAnswerError,
+    behaviour,
     check_prompt,
+    pieces_of,
 )
 
 _LATE = AdapterDeadlineError.default_code
-_PARAMS = ("max_output_tokens", "temperature", "stop")
+_PARAMS = ("max_output_tokens", "temperature", "stop", "response_schema")
+_UNFINISHED = (FinishReason.LENGTH, FinishReason.INTERRUPTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,7 @@ class _Prepared:
     request: GenerationRequest
     provider: Provider[TextGenerator]
     behaviour: Resolved
+    follows: Follows | None
 
     @property
     def allow_partials(self) -> bool:
@@ -67,14 +75,18 @@ class GenAIService:
         stated: Level,
         max_prompt_chars: int,
         max_concurrent: int,
+        schemas: SchemaLanguage,
+        prices: Mapping[str, Price] = MappingProxyType({}),
     ) -> None:
-        """Take the providers, and what the settings state about behaviour; counts are per service and batch."""
+        """Take the providers with their prices, and what the settings state; counts are per service and batch."""
         self._providers = providers
         self._origin = origin
         self._clock = clock
         self._stated = stated
         self._max_prompt_chars = max_prompt_chars
         self._max_concurrent = max_concurrent
+        self._schemas = schemas
+        self._prices = prices
 
     async def generate(self, request: GenerationRequest) -> Finished[Generation]:
         """Answer one request; a provider's failure comes back as a failed envelope.
@@ -114,24 +126,15 @@ class GenAIService:
         if length > self._max_prompt_chars:
             message = f"The prompt has {length} characters; at most {self._max_prompt_chars} are allowed."
             raise RequestError(message, code="prompt_too_long", pointer=f"{above}/prompt")
-        return _Prepared(request, self._providers.choose(request.provider, above), self._behaviour(request, above))
-
-    def _behaviour(self, request: GenerationRequest, above: str) -> Resolved:
-        policy = request.policy
-        asked = Level.of(
-            "request",
-            max_output_tokens=request.params.max_output_tokens,
-            temperature=request.params.temperature,
-            stop=None if request.params.stop is None else list(request.params.stop),
-            allow_partials=policy.allow_partials,
-            on_refusal=policy.on_refusal,
-        )
-        profile = policy.profile or str(self._stated.values.get("profile", "default"))
-        if profile not in PROFILES:
-            hint = f"{did_you_mean(profile, PROFILES)} Available: {', '.join(sorted(PROFILES))}."
-            message = f"No profile named {profile[:MAX_SHOWN_CHARS]!r}.{hint}"
-            raise RequestError(message, pointer=f"{above}/policy/profile")
-        return resolve([asked, Level("profile", PROFILES[profile]), self._stated])
+        provider = self._providers.choose(request.provider, above)
+        resolved = behaviour(request, self._stated, above=above)
+        schema = request.params.response_schema
+        try:
+            follows = None if schema is None else self._schemas.compiled(schema)
+        except ValueError as error:
+            message = f"The response schema cannot be used: {error}."
+            raise RequestError(message, pointer=f"{above}/params/response_schema") from None
+        return _Prepared(request, provider, resolved, follows)
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[StreamItem]:
         """Answer one request in pieces; the last item is the envelope, with the whole text.
@@ -145,7 +148,7 @@ class GenAIService:
         prepared = self._prepare(request)
         id_, provenance, record, pieces = new_id("gen"), self._begun(prepared), CallRecord(), list[str]()
         effective = GenerationParams.of(prepared.behaviour.values)
-        async with aclosing(_pieces(prepared.provider.port, request.prompt, effective)) as stream:
+        async with aclosing(pieces_of(prepared.provider.port, request.prompt, effective)) as stream:
             try:
                 # The pipeline begins with the first item, in a task of its own that inherits the record.
                 with recording(record):
@@ -159,11 +162,9 @@ class GenAIService:
                     await anext(stream, None)
                 yield self._succeeded(prepared, id_, provenance, record, answer)
             except AdapterError as error:
-                if pieces and prepared.allow_partials and not isinstance(error, _RefusedError):
+                if pieces and prepared.allow_partials and not isinstance(error, UnusableAnswerError):
                     answer = Answer(Generation("".join(pieces), FinishReason.INTERRUPTED))
-                    envelope = self._succeeded(prepared, id_, provenance, record, answer)
-                    notice = Notice("partial_result", f"the provider broke off: {error.code}")
-                    yield replace(envelope, warnings=(*envelope.warnings, notice))
+                    yield self._succeeded(prepared, id_, provenance, record, answer, cut=error.code)
                 else:
                     yield self._failed(prepared, id_, provenance, record, error)
 
@@ -197,12 +198,21 @@ class GenAIService:
         )
 
     def _succeeded(
-        self, prepared: _Prepared, id_: str, provenance: Provenance, record: CallRecord, answer: Answer
+        self, prepared: _Prepared, id_: str, provenance: Provenance, record: CallRecord, answer: Answer, cut: str = ""
     ) -> Succeeded[Generation]:
-        self._check_refusal(prepared, answer.generation)
         provenance = provenance.after(record, finished_at=self._clock.now(), model=answer.model)
-        warnings = prepared.behaviour.notices
-        return Succeeded(id=id_, result=answer.generation, warnings=warnings, provenance=provenance)
+        result, warnings = answer.generation, prepared.behaviour.notices
+        if not cut:
+            result = replace(result, data=_data(prepared, result))
+            if prepared.follows and result.data is None and result.finish_reason in _UNFINISHED:
+                cut = result.finish_reason
+        if cut:
+            warnings = (*warnings, Notice("partial_result", f"the provider broke off: {cut}"))
+        price, usage = self._prices.get(provenance.provider), result.usage  # of the one that answered
+        if price is not None and usage is not None:
+            cost = price.cost(usage.input_tokens, usage.output_tokens)
+            result = replace(result, usage=replace(usage, cost=cost))
+        return Succeeded(id=id_, result=result, warnings=warnings, provenance=provenance)
 
     def _failed(
         self, prepared: _Prepared, id_: str, provenance: Provenance, record: CallRecord, error: ServiceError
@@ -210,29 +220,29 @@ class GenAIService:
         provenance = provenance.after(record, finished_at=self._clock.now())
         return Failed(id=id_, error=Failure.of(error), warnings=prepared.behaviour.notices, provenance=provenance)
 
-    def _check_refusal(self, prepared: _Prepared, generation: Generation) -> None:
-        refused = generation.finish_reason is FinishReason.REFUSAL
-        if refused and prepared.behaviour.values.get("on_refusal", "fail") == "fail":
-            text = "The provider refused to answer."
-            raise _RefusedError("refusal", adapter=prepared.provider.name, operation="generate", user_message=text)
 
+def _data(prepared: _Prepared, generation: Generation) -> Json | None:
+    """Return the JSON that was asked for, or None where there is none to expect.
 
-async def _pieces(port: TextGenerator, prompt: str, params: GenerationParams) -> AsyncGenerator[str | Answer]:
-    """Yield what a provider streams, or all of its text at once."""
-    if isinstance(port, StreamingGenerator):
-        async with aclosing(port.stream(prompt, params)) as stream:
-            async for item in stream:
-                yield item
-    else:
-        answer = await port.generate(prompt, params)
-        yield answer.generation.text
-        yield answer
+    A refusal has none. Nor has a text that broke off, which is returned only where partial results are allowed.
+
+    Raises:
+        UnusableAnswerError: for a refusal that is a failure, and for a text that does not follow the schema.
+    """
+    reason, name = generation.finish_reason, prepared.provider.name
+    refused = reason is FinishReason.REFUSAL
+    if refused and prepared.behaviour.values.get("on_refusal", "fail") == "fail":
+        raise RefusedError("refusal", adapter=name, operation="generate")
+    if refused or prepared.follows is None:
+        return None
+    try:
+        return parsed(generation.text, prepared.follows)
+    except ValueError as error:
+        if prepared.allow_partials and reason in _UNFINISHED:
+            return None
+        raise OffSchemaError(f"{error} ({reason})", adapter=name, operation="generate") from None
 
 
 def _cut_off(prepared: _Prepared) -> Answer:
     """Raise what a stream without an answer at its end is."""
     raise AdapterStreamInterruptedError("no answer at the end", adapter=prepared.provider.name, operation="stream")
-
-
-class _RefusedError(AdapterPermanentError):
-    """The provider refuses to answer, and the policy makes that a failure."""

@@ -14,8 +14,9 @@ from ..chassis.container import Container
 from ..chassis.contracts.policy import Level
 from ..chassis.features import Feature
 from ..chassis.identity import origin
+from ..chassis.polling import Poller
 from ..chassis.providers import Catalogue, install_providers
-from ..chassis.work import Poller, Spool, long_work
+from ..chassis.work import Spool, long_work
 from ..domain.diarization import OPERATIONS, DiarizationParams, Diarizer
 from ..service.diarization import DiarizationService, WorkTools
 from ..transport.cli.diarization import register

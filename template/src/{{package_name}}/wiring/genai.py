@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, override
 from pydantic import Field
 
 from ..adapters import genai as adapters
+from ..adapters.genai._schemas import JsonSchema
 from ..chassis.clock import SystemClock
 from ..chassis.config.section import Contradiction, Environment, ObjectSection, Section
 from ..chassis.config.settings import Settings
@@ -13,7 +14,7 @@ from ..chassis.container import Container
 from ..chassis.contracts.policy import Level
 from ..chassis.features import Feature
 from ..chassis.identity import origin
-from ..chassis.providers import Catalogue, install_providers
+from ..chassis.providers import Catalogue, TokenProviderConfig, install_providers
 from ..domain.genai import OPERATIONS, PROFILES, TextGenerator
 from ..service.genai import GenAIService
 from ..transport.cli.genai import register
@@ -71,6 +72,12 @@ async def install(container: Container, settings: Settings) -> None:
         stated=Level("settings", stated),
         max_prompt_chars=section.max_prompt_chars,
         max_concurrent=section.max_concurrent,
+        schemas=JsonSchema(),
+        prices={
+            instance.name: price
+            for instance in settings.instances_of("genai")
+            if isinstance(instance.config, TokenProviderConfig) and (price := instance.config.price.stated())
+        },
     )
     container.provide(GenAIService, service)
 

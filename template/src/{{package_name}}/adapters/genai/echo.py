@@ -16,7 +16,10 @@ class EchoConfig(ProviderConfig):
 
 
 class Echo:
-    """Repeats the prompt up to the limits of the call; a token is a word with the space behind it."""
+    """Repeats the prompt up to the limits of the call; a token is a word with the space behind it.
+
+    Under a response schema the prompt has to be JSON that follows it.
+    """
 
     def __init__(self, model: str) -> None:
         """Take the name of the model."""

@@ -1,7 +1,10 @@
 """Reference: the documentation of every setting, generated from the declarations."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from types import UnionType
@@ -14,6 +17,7 @@ from ..config.checking import Leaf, leaves
 from ..config.section import Section, ServiceSection
 from ..config.sources import variable_of
 from ..identity import SERVICE
+from ..plugins import PluginError
 
 if TYPE_CHECKING:
     from ..features import Feature
@@ -83,6 +87,24 @@ def reference_table(features: Sequence["Feature"]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
+def sections(text: str) -> list[tuple[str, str]]:
+    """Return title and text of each part of a page or of `.env.example`; what stands above the first has no title."""
+    head, *parts = re.split(r"(?m)^(?=(?:##|# ---) )", text)
+    titled = ((part.partition("\n")[0].removeprefix("# ---").removeprefix("##").strip(), part) for part in parts)
+    return [("", head.rstrip("\n")), *((title, part.rstrip("\n")) for title, part in titled)]
+
+
+def unusable_kinds(features: Sequence["Feature"]) -> Iterator[str]:
+    """Yield why a plug-in is not documented."""
+    for catalogue in (feature.catalogue for feature in features if feature.catalogue is not None):
+        yield from map(str, catalogue.problems)
+        for name in catalogue.names:
+            try:
+                catalogue.kind(name)
+            except PluginError as error:
+                yield f"{name}: {error}"
+
+
 def _row(leaf: Leaf) -> str:
     default = "required" if leaf.field.is_required() else _default(leaf) and f"`{_default(leaf)}`"
     cells = (f"`{variable_of(leaf.path)}`", _values(leaf), default, str(leaf.field.description))
@@ -112,7 +134,8 @@ def _kinds(features: Sequence["Feature"]) -> Iterator[tuple[str, type[Section]]]
     for feature in features:
         if feature.catalogue is not None:
             for name in feature.catalogue.names:
-                yield name, feature.catalogue.kind(name).config
+                with suppress(PluginError):
+                    yield name, feature.catalogue.kind(name).config
 
 
 def _root(config: type[Section]) -> type[Section]:
@@ -134,6 +157,7 @@ def _default(leaf: Leaf) -> str:
 _WORDS = {SecretStr: "secret", HttpUrl: "URL", RedisDsn: "URL", Path: "path", str: "text"} | {
     int: "whole number",
     float: "number",
+    Decimal: "number",
 }
 
 

@@ -17,7 +17,7 @@ from ..features import own_middlewares
 from ..identity import SERVICE, service_version
 from ..redaction import redact
 from ..resilience.assembly import Guards, Surroundings
-from .reference import env_example, reference_table
+from .reference import env_example, reference_table, unusable_kinds
 from .session import EXIT_CONFIGURATION, AsJson, Session, print_result
 
 if TYPE_CHECKING:
@@ -100,4 +100,6 @@ def _register_reference(config: typer.Typer, session: Session) -> None:
         """Print the documentation of every setting."""
         render = env_example if format_ == "env" else reference_table
         text = render(session.runtime.features)
+        for reason in unusable_kinds(session.runtime.features):
+            typer.echo(f"warning: a plug-in is left out: {reason}", err=True)
         print_result({"format": format_, "text": text}, text.removesuffix("\n"), as_json=as_json)

@@ -30,6 +30,13 @@ class _Candidate:
         return (ROOT, self.name)
 
     def definition(self) -> "ProviderKind[Any, Any] | None":
+        """Import the kind; None if it is unknown, has several owners or cannot be imported."""
+        try:
+            return self.imported()
+        except ImportError:
+            return None
+
+    def imported(self) -> "ProviderKind[Any, Any] | None":
         owner = self.owners[0] if len(self.owners) == 1 else None
         return None if owner is None or owner.catalogue is None else owner.catalogue.kind(self.kind)
 
@@ -93,6 +100,11 @@ class Instances:
     def _kind_problem(self, candidate: _Candidate) -> Problem:
         path = (*candidate.path, "kind")
         source = self._stated[path].source if path in self._stated else "default"
+        try:
+            candidate.imported()
+        except ImportError as error:
+            fix = "repair or reinstall what it comes from, or remove its settings"
+            return Problem(variable_of(path), source, f"a kind that can be imported; {error}", fix)
         if candidate.owners:
             names = ", ".join(feature.name for feature in candidate.owners)
             fix = f"rename one of the modules: {names} have this kind"
@@ -105,6 +117,7 @@ class Instances:
         for _, problems in self._checked.values():
             yield from problems
         for feature in self._features:
+            yield from feature.catalogue.problems if feature.catalogue is not None else ()
             available = self._available(feature)
             if not issubclass(feature.section, ObjectSection) or self._selected[feature.name] in available:
                 continue

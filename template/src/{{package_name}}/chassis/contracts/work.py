@@ -1,6 +1,8 @@
 """Long work: where envelopes are kept, who runs the work, and how a provider's job is awaited."""
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, Protocol
@@ -72,7 +74,44 @@ class Poll(Protocol):
     """Reads a job again and again until it is finished or the time is over."""
 
     async def __call__[S](
-        self, read: Callable[[], Awaitable[S]], finished: Callable[[S], bool], *, timeout_s: float
+        self,
+        read: Callable[[], Awaitable[S]],
+        finished: Callable[[S], bool],
+        *,
+        timeout_s: float,
+        told: asyncio.Future[S] | None = None,
     ) -> Polled[S]:
-        """Wait for `finished(await read())`; errors of `read` pass through, cancellation ends it at once."""
+        """Wait for `finished(await read())`, or for `told`: the last snapshot, where a provider sends it by itself.
+
+        Failures that may pass do not end the wait before its time; others, and cancellation, end it at once.
+        """
         ...
+
+
+class Awaited[S]:
+    """The jobs that this process awaits, so that what a provider tells by itself reaches the work that it is about."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._jobs: dict[tuple[str, str], tuple[str, asyncio.Future[S]]] = {}
+
+    @contextmanager
+    def job(self, provider: str, job_id: str, work_id: str) -> Iterator[asyncio.Future[S]]:
+        """Await a job during the block; what is told of it comes with the future."""
+        told = asyncio.get_running_loop().create_future()
+        self._jobs[provider, job_id] = work_id, told
+        try:
+            yield told
+        finally:
+            del self._jobs[provider, job_id]
+
+    def of(self, provider: str) -> Collection[str]:
+        """Return the ids of a provider's jobs."""
+        return [job_id for name, job_id in self._jobs if name == provider]
+
+    def tell(self, provider: str, job_id: str, snapshot: S) -> str:
+        """Pass on the last snapshot of a job and return the id of its work; a second time changes nothing."""
+        work_id, told = self._jobs[provider, job_id]
+        if not told.done():
+            told.set_result(snapshot)
+        return work_id

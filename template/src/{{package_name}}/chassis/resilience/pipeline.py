@@ -85,6 +85,10 @@ class _Guarded:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._port, name)
 
+    @property  # type: ignore[misc] # so that `isinstance` tells what the port can do beyond its operations
+    def __class__(self) -> type:
+        return type(self._port)
+
     def __repr__(self) -> str:
         return f"guarded({type(self._port).__name__})"
 

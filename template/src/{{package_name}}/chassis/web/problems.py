@@ -20,6 +20,7 @@ from ..contracts.json import to_json
 STATUS: Mapping[str, int] = {
     "malformed_json": 400,
     "invalid_header": 400,
+    "unauthenticated": 401,
     "not_found": 404,
     "method_not_allowed": 405,
     "already_finished": 409,

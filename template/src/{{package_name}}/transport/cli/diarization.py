@@ -40,4 +40,5 @@ def register(app: typer.Typer, session: Session) -> None:
 
 def _lines(result: Diarization) -> str:
     turns = (f"{turn.start_s:8.2f} {turn.end_s:8.2f}  {turn.speaker}" for turn in result.segments)
-    return "\n".join([f"{len(result.speakers)} speakers in {result.duration_s:.2f} s", *turns])
+    length = "" if result.duration_s is None else f" in {result.duration_s:.2f} s"
+    return "\n".join([f"{len(result.speakers)} speakers{length}", *turns])

@@ -1,6 +1,6 @@
 """HTTP routes of diarization."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
@@ -16,6 +16,8 @@ from ...domain.diarization import AudioFile, Diarization, DiarizationParams
 from ...service.diarization import DiarizationService
 
 _MULTIPART_OVERHEAD_BYTES = 1024 * 1024
+_MAX_NOTIFICATION_BYTES = 4 * 1024 * 1024
+"""Enough for 40,000 turns; the end of a job that tells more is found by polling."""
 _STRICT = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 _TEXT_FIELDS = ("provider", "params")
 
@@ -41,6 +43,12 @@ class DiarizationSourceBody(BaseModel):
     audio_url: str
     provider: str | None = None
     params: DiarizationParamsBody = DiarizationParamsBody()
+
+
+class NotificationReceived(BaseModel):
+    """What a provider is answered, whether or not its job was awaited here."""
+
+    received: Literal[True] = True
 
 
 type Service = Annotated[DiarizationService, Depends(provided(DiarizationService))]
@@ -103,6 +111,17 @@ def build_router(max_upload_bytes: int) -> APIRouter:
     async def cancel(id: str, service: Service) -> Response:  # noqa: A002 - the name of the path parameter
         """Stop the work."""
         return json_response(await service.cancel(id))
+
+    @router.post(
+        "/webhooks/{provider}",
+        response_model=NotificationReceived,
+        responses=PROBLEMS,
+        max_body_size=_MAX_NOTIFICATION_BYTES,
+    )
+    async def notify(provider: str, request: Request, service: Service) -> Response:
+        """Take a provider's word that a job has ended; it is signed, and may come more than once."""
+        await service.notified(provider, dict(request.headers), await read_body(request, _MAX_NOTIFICATION_BYTES))
+        return json_response(NotificationReceived().model_dump())
 
     return router
 

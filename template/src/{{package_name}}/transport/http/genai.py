@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Literal, assert_never
+from typing import Annotated, Any, Literal, assert_never
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
@@ -28,6 +28,10 @@ class GenerationParamsBody(BaseModel):
     max_output_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
     stop: list[Annotated[str, Field(min_length=1)]] | None = Field(default=None, min_length=1, max_length=4)
+    response_schema: dict[str, Any] | None = Field(
+        default=None,
+        description="JSON Schema (draft 2020-12) that the text has to follow; `data` is what it stands for.",
+    )
 
 
 class GenerationPolicyBody(BaseModel):
@@ -54,7 +58,10 @@ class GenerationBody(BaseModel):
         """Return the question in the words of the domain."""
         stop = self.params.stop
         params = GenerationParams(
-            self.params.max_output_tokens, self.params.temperature, None if stop is None else tuple(stop)
+            self.params.max_output_tokens,
+            self.params.temperature,
+            None if stop is None else tuple(stop),
+            self.params.response_schema,
         )
         policy = GenerationPolicy(self.policy.profile, self.policy.allow_partials, self.policy.on_refusal)
         return GenerationRequest(self.prompt, self.provider, params, policy)

@@ -45,7 +45,9 @@ def analyse(
     labels = label_rows(frames, active, min_speakers, max_speakers)
     segments = tuple(_segments(np.flatnonzero(active), labels[active], wav.duration_s))
     on_progress(1.0)
-    return Diarization(wav.duration_s, tuple(dict.fromkeys(segment.speaker for segment in segments)), segments)
+    return Diarization(
+        tuple(dict.fromkeys(segment.speaker for segment in segments)), segments, duration_s=wav.duration_s
+    )
 
 
 def _segments(rows: Integers, labels: Integers, duration_s: float) -> Iterator[Segment]:

@@ -1,0 +1,120 @@
+"""Response schemas: JSON Schema, checked in this process, offline and in bounded time.
+
+Schemas are read as draft 2020-12, whatever their `$schema` says. They come from callers, so what could make a check
+reach out, or take for ever, is refused: references to anything but `#/...`, circles, keywords that are evaluated again
+at each level, and regular expressions that need backtracking.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+
+from ...chassis.contracts.json import Json
+
+MAX_BYTES = 16 * 1024
+"""Longest schema, as compact JSON."""
+
+MAX_SUBSCHEMAS = 1000
+"""Most objects in a schema, with each reference counted as what it leads to."""
+
+MAX_DEPTH = 100
+"""Deepest nesting, through references too."""
+
+_PATTERN_BYTES = 100_000
+"""Memory that a compiled regular expression may take."""
+
+_REFUSED = ("$id", "$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveRef")
+_SLOW = ("unevaluatedItems", "unevaluatedProperties")
+
+
+class JsonSchema:
+    """The language in which schemas of answers are written."""
+
+    def compiled(self, schema: Mapping[str, Json]) -> Callable[[Json], bool]:
+        """Return a function that tells whether a value follows a schema.
+
+        Raises:
+            ValueError: if the schema is invalid, too large, or leads to anything outside itself; safe to show.
+        """
+        import jsonschema_rs  # noqa: PLC0415 - 15 MB that a service without response schemas does not load
+
+        document = _bounded(schema)
+        _Extent(document).measure(document)
+        try:
+            # Without backtracking a regular expression takes time in proportion to the text.
+            patterns = jsonschema_rs.RegexOptions(size_limit=_PATTERN_BYTES)
+            validator = jsonschema_rs.Draft202012Validator(document, offline=True, pattern_options=patterns)
+        except jsonschema_rs.ValidationError as error:
+            place = "/".join(map(str, error.instance_path))
+            raise ValueError(f"expected valid JSON Schema, draft 2020-12; look at {f'/{place}'[:64]!r}") from None
+
+        def follows(value: Json) -> bool:
+            try:
+                return validator.is_valid(value)
+            except ValueError:
+                return False  # nested too deeply
+
+        return follows
+
+
+def _bounded(schema: Mapping[str, Json]) -> dict[str, Json]:
+    """Return a schema as plain JSON."""
+    try:
+        text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("expected plain JSON: finite numbers, whole characters, no endless nesting") from None
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"expected at most {MAX_BYTES} bytes, not {len(text)}")
+    document: dict[str, Json] = json.loads(text)
+    return document
+
+
+class _Extent:
+    """How many objects a schema comes to when its references are followed."""
+
+    def __init__(self, document: Json) -> None:
+        self._document = document
+        self._known: dict[int, int | None] = {}
+
+    def measure(self, part: Json, depth: int = 0) -> int:
+        """Return the number of objects in a part, references included.
+
+        Raises:
+            ValueError: for what no check of bounded time can do.
+        """
+        if not isinstance(part, dict | list):
+            return 0
+        if depth > MAX_DEPTH:
+            raise ValueError(f"expected at most {MAX_DEPTH} levels")
+        key = id(part)
+        if key in self._known:
+            count = self._known[key]
+            if count is None:
+                raise ValueError("expected references without circles")
+            return count
+        self._known[key] = None
+        count = self._of(part, depth)
+        if count > MAX_SUBSCHEMAS:
+            raise ValueError(f"expected at most {MAX_SUBSCHEMAS} subschemas, each reference counted")
+        self._known[key] = count
+        return count
+
+    def _of(self, part: dict[str, Json] | list[Json], depth: int) -> int:
+        if isinstance(part, list):
+            return sum(self.measure(item, depth + 1) for item in part)
+        for name in (*_REFUSED, *_SLOW):
+            if name in part and (name in _SLOW or isinstance(part[name], str)):
+                raise ValueError(f"expected a schema without {name}")
+        count = 1 + sum(self.measure(value, depth + 1) for value in part.values())
+        reference = part.get("$ref")
+        return count + (self.measure(self._target(reference), depth + 1) if isinstance(reference, str) else 0)
+
+    def _target(self, reference: str) -> Json:
+        found = self._document
+        parts = reference.split("/")
+        if parts[0] != "#" or "%" in reference:
+            raise ValueError("expected references inside the schema only, such as #/$defs/name")
+        for name in (part.replace("~1", "/").replace("~0", "~") for part in parts[1:]):
+            if not isinstance(found, dict) or name not in found:
+                raise ValueError("expected references that lead to something, such as #/$defs/name")
+            found = found[name]
+        return found
