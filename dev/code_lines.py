@@ -6,19 +6,27 @@ import tokenize
 from pathlib import Path
 
 BUDGETS = {
-    "chassis_core": 1720,
+    "chassis_core": 1900,
     "resilience": 1290,
-    "http": 230,
+    "http": 250,
     "web": 800,
-    "cli": 410,
+    "cli": 430,
     "telemetry": 600,
     "redis": 600,
-    "energy": 460,
-    "seeded": 1100,
+    "energy": 465,
+    "vendors": 640,
+    "seeded": 1110,
 }
 """Lines of code at most, per group of a default render. Reasons: docs/explanation/decisions/0013-module-budget.md."""
 
 _SEEDED = ("domain", "service", "adapters", "transport", "wiring")
+_KINDS = {
+    "energy": "energy",
+    "openai_compatible": "vendors",
+    "anthropic_messages.py": "vendors",
+    "pyannote": "vendors",
+}
+"""Kinds of provider that an owner replaces as a whole."""
 _CAPABILITIES = {
     "metrics.py": "telemetry",
     "tracing.py": "telemetry",
@@ -46,7 +54,7 @@ def count_lines(package: Path) -> dict[str, tuple[int, int]]:
 
 def _group(parts: tuple[str, ...]) -> str:
     if parts[0] in _SEEDED:
-        return "energy" if "energy" in parts else "seeded"
+        return next((group for name, group in _KINDS.items() if name in parts), "seeded")
     inner = parts[1] if parts[0] == "chassis" else ""
     return _CAPABILITIES.get(parts[-1]) or (inner if inner in BUDGETS else "chassis_core")
 

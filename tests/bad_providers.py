@@ -79,6 +79,8 @@ KIND = ProviderKind(Config, _build)
 '''
 
 _GENERATE = "        return self._read(await self._ask(prompt))\n"
+_ASK = '        return await post_json(self._client, "ask",'
+_READ = 'FinishReason.STOP, Usage(1, 1)), "m-1")\n        except'
 _CLOSE = "        await self._client.aclose()\n"
 _WHOLE = '        yield Answer(Generation(text, FinishReason.STOP, Usage(1, 1)), "m-1")\n'
 _QUIETLY = "        if not text:\n            raise errors.AdapterStreamInterruptedError"
@@ -240,11 +242,7 @@ DEFECTS: Mapping[str, tuple[str, str, str]] = {
             raise
 """,
     ),
-    "asks_elsewhere": (
-        "W02",
-        '        return await post_json(self._client, "ask",',
-        '        return await post_json(self._client, "say",',
-    ),
+    "asks_elsewhere": ("W02", _ASK, _ASK.replace("ask", "say")),
     "fails_behind_the_service": (
         "W03",
         'FinishReason.STOP, Usage(1, 1)), "m-1")\n        except',
@@ -265,7 +263,8 @@ DEFECTS: Mapping[str, tuple[str, str, str]] = {
     "reads_on_after_its_reader": (
         "S05",
         "        async with aclosing(post_events(",
-        """        kept, events = asyncio.Queue(), post_events(self._client, "ask", {"q": prompt}, last=bool, **where)
+        """        kept = asyncio.Queue()
+        events = post_events(self._client, "ask", {"q": prompt}, last=lambda _: False, **where)
 
         async def read() -> None:
             async for data in events:
@@ -286,11 +285,7 @@ DEFECTS: Mapping[str, tuple[str, str, str]] = {
                         continue
 """,
     ),
-    "counts_nothing": (
-        "C01",
-        'FinishReason.STOP, Usage(1, 1)), "m-1")\n        except',
-        "FinishReason.STOP))\n        except",
-    ),
+    "counts_nothing": ("C01", _READ, "FinishReason.STOP))\n        except"),
     "has_no_source": ("D01", "Source: https://vendor.example/api\n", "Nobody knows from where.\n"),
 }
 """The rule that finds each defect, the good lines, and the bad ones in their place."""

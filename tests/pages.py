@@ -17,6 +17,7 @@ SPAN = re.compile(r"`([^`\n]+)`")
 WRITTEN = re.compile(r"Write `([^`]+)`:\s*\Z", re.IGNORECASE)
 EDITED = re.compile(r"In `([^`]+)`,\s+(above|instead of)\s+`([^`]+)`:\s*\Z", re.IGNORECASE)
 QUOTED = re.compile(r"From `([^`]+)`:\s*\Z", re.IGNORECASE)
+MADE = re.compile(r"new-(?:provider \w+|object) (\w+)")
 LEFT_OUT = re.compile(r"^ *\.\.\.\n", re.MULTILINE)
 """A line of dots: what stands there is not shown."""
 
@@ -71,14 +72,21 @@ def headlines(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in found}
 
 
-def missing_paths(page: Path, roots: list[Path]) -> list[str]:
-    """Return the paths in code spans that begin below a root and exist below none; after a blank anything goes."""
+def missing_paths(page: Path, roots: list[Path], *, followed: bool = False) -> list[str]:
+    """Return the paths in code spans that begin below a root and exist below none; after a blank anything goes.
+
+    What the page itself writes, edits or has made exists only after somebody `followed` it.
+    """
     text = page.read_text(encoding="utf-8")
-    written = {found[1] for block in blocks(text) if (found := WRITTEN.search(block.before))}
+    made = set() if followed else set(MADE.findall(text))
+    deeds = [(WRITTEN, EDITED, QUOTED), (WRITTEN,)][followed]
+    written = {found[1] for block in blocks(text) for deed in deeds if (found := deed.search(block.before))}
     missing = []
     for span in SPAN.findall(FENCE.sub("", text)):
         path = re.sub(r"(^|/)[^/]*[<*].*", "", span).removesuffix("/")
         if not re.fullmatch(r"[\w.{}-]+(/[\w.{}-]+)+", path) or span in written:
+            continue
+        if made & set(re.split(r"[/.]", path)):
             continue
         is_ours = any((root / path.split("/")[0]).exists() for root in roots)
         if is_ours and not any((root / name).exists() for root in roots for name in (path, f"{path}.jinja")):
@@ -132,13 +140,14 @@ class Reader:
             path = self.folder / written[1]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.text, encoding="utf-8")
-        elif edited := EDITED.search(block.before):
+            return True
+        if edited := EDITED.search(block.before):
             path = self.folder / edited[1]
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
             (at,) = (number for number, line in enumerate(lines) if line.strip() == edited[3])
             lines[at : at + (edited[2].lower() == "instead of")] = [block.text]
             path.write_text("".join(lines), encoding="utf-8")
-        return bool(written or edited)
+        return edited is not None
 
     def _run(self, commands: list[str], *, check: bool = True) -> str:
         wanted = [command for command in commands if command not in self.skipped]
@@ -179,7 +188,10 @@ class Reader:
         log = self.folder / ".server.log"
         with log.open("wb") as stream:
             server = subprocess.Popen(
-                ["bash", "-c", "\n".join([*self.exports, f"exec {command}"])], cwd=self.folder, env=self._environment(), stderr=stream
+                ["bash", "-c", "\n".join([*self.exports, f"exec {command}"])],
+                cwd=self.folder,
+                env=self._environment(),
+                stderr=stream,
             )
         self.servers.append(server)
         limit = time.monotonic() + START_TIMEOUT_S

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from pages import Reader, blocks, broken_links, missing_paths
-from rendering import DEFAULT, MINIMAL, ONLY_DIARIZATION, ONLY_GENAI, Workshop, run
+from rendering import DEFAULT, MINIMAL, ONLY_DIARIZATION, ONLY_GENAI, Answers, Workshop, commit, files, git, run, tool
 from tools import ROOT, environment
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-GUIDES = [page for page in sorted((ROOT / "docs" / "how-to").glob("*.md")) if page.stem != "maintain-the-template"]
-"""What to do in a service; that one page is about this repository, and its commands are below."""
+HOW_TO = ROOT / "docs" / "how-to"
+OTHERS = ("maintain-the-template", "remove-an-object")
+"""The first is about this repository, the second has a test of its own."""
+GUIDES = [page for page in sorted(HOW_TO.glob("*.md")) if page.stem not in OTHERS]
+CONTINUES = {"stream-answers": "add-an-http-provider"}
 SELECTIONS = {"both": DEFAULT, "none": MINIMAL, "genai": ONLY_GENAI, "diarization": ONLY_DIARIZATION}
 RENDERED = ["README.md", "AGENTS.md", "CONTRIBUTING.md", "examples/README.md", "docs/architecture.md"]
 BIN = str(Path(sys.executable).parent)
@@ -124,27 +127,129 @@ def test_project_does_what_its_pages_say(workshop: Workshop, reader: Callable[..
 
 
 @pytest.mark.gate
-def test_tutorial_works_from_end_to_end(workshop: Workshop, tmp_path: Path, reader: Callable[..., Reader]) -> None:
-    """Whoever follows the tutorial has a service with a provider of their own that passes its gate."""
+def test_tutorials_work_from_end_to_end(workshop: Workshop, tmp_path: Path, reader: Callable[..., Reader]) -> None:
+    """Whoever follows the tutorials has had a provider of their own that passes the gate, and nothing is left of it."""
     identity = {"git commit": "git -c user.name=Reader -c user.email=reader@example.org commit"}
     person = reader(
         tmp_path,
         {"uv tool install 'copier>=9.19,<10'"},
         **identity,
-        **{"/absolute/path/of/the/template": str(workshop.template())},
+        **{
+            "/absolute/path/of/the/template": str(workshop.template()),
+            "uv run just check": "uv run just lint",  # what is untouched is checked in tests/test_gate.py
+        },
     )
     person.follow((ROOT / "docs" / "tutorials" / "first-service.md").read_text(encoding="utf-8"))
-    assert 2 == person.done.count("uv run just check")
-    assert "HELLO_DESK_PROVIDERS__SHOUT__MARK" in (person.folder / "docs" / "settings.md").read_text(encoding="utf-8")
+    person.leave()  # Ctrl+C
+    assert "uv run just lint" in person.done
+    person.replaced = {}
+    person.follow((ROOT / "docs" / "tutorials" / "first-provider.md").read_text(encoding="utf-8"))
+    assert 1 == person.done.count("uv run just check")
+    assert "" == git(person.folder, "status", "--porcelain").stdout
+
+
+def test_the_first_provider_has_twelve_lines() -> None:
+    """The tutorial keeps its promise; blank lines do not count."""
+    text = (ROOT / "docs" / "tutorials" / "first-provider.md").read_text(encoding="utf-8")
+    (code,) = (block.text for block in blocks(text) if block.language == "python")
+    assert 12 == len([line for line in code.splitlines() if line.strip()])
 
 
 @pytest.mark.gate
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
 def test_guides_do_what_they_say(workshop: Workshop, reader: Callable[..., Reader], page: Path) -> None:
-    """Every file that a guide writes and every command that it gives works in a rendered service."""
-    person = reader(workshop.install(DEFAULT, variant=page.stem))
-    person.follow(page.read_text(encoding="utf-8"))
+    """Every file that a guide writes, every command and every file of settings that it gives works in a service."""
+    project = _repository(workshop, page.stem)
+    text, person = page.read_text(encoding="utf-8"), reader(project)
+    if page.stem in CONTINUES:
+        person.follow((HOW_TO / f"{CONTINUES[page.stem]}.md").read_text(encoding="utf-8"), only_write=True)
+    person.follow(text)
     assert person.done
+    assert [] == missing_paths(page, [ROOT, ROOT / "template", project, project / "src" / "my_service"], followed=True)
+    if page.stem == "tune-resilience":  # its recipes build on each other; tests/test_guides.py knows how
+        return
+    for block in blocks(text):
+        if block.language == "dotenv":
+            stated = dict(line.split("=", 1) for line in block.text.splitlines())
+            done = tool(project, "my-service", "config", "check", "--strict", env=stated)
+            assert "configuration: ok (dev)\n" == done.stdout, done.stderr
+
+
+def _repository(workshop: Workshop, variant: str, answers: Answers = DEFAULT) -> Path:
+    """Return an installed project under version control."""
+    project = workshop.install(answers, variant=variant)
+    git(project, "init", "--quiet", "--initial-branch=main")
+    commit(project, "Start from the template")
+    return project
+
+
+@pytest.mark.gate
+def test_a_vendor_is_two_files(workshop: Workshop, reader: Callable[..., Reader]) -> None:
+    """The guide to a vendor edits nothing; what it writes passes lint, its tests and every rule of the last tier."""
+    project = _repository(workshop, "vendor")
+    text = (HOW_TO / "add-an-http-provider.md").read_text(encoding="utf-8")
+    reader(project).follow(text, only_write=True)
+    new = ["?? src/my_service/adapters/genai/cohere.py", "?? tests/adapters/genai/test_cohere.py"]
+    assert new == git(project, "status", "--porcelain").stdout.splitlines()
+    assert "tier=Tier.PRODUCTION" in text
+    assert "exempt={" not in text.partition("`tier` is a claim")[0]
+    reader(project, set()).follow("```bash\nuv run just lint\nuv run just fmt\n```\n")
+    done = tool(project, "pytest", "-q", "-k", "cohere", "tests/conformance", "tests/adapters/genai/test_cohere.py")
+    assert re.search(r"\d{2} passed", done.stdout), done.stdout
+    assert 0 == done.returncode, done.stdout
+
+
+def _sections() -> dict[str, str]:
+    """Return the parts of the page on removing an object by their headlines."""
+    text = (HOW_TO / "remove-an-object.md").read_text(encoding="utf-8")
+    return {part.partition("\n")[0]: part.partition("\n")[2] for part in text.split("\n## ")}
+
+
+@pytest.mark.gate
+@pytest.mark.parametrize(
+    ("headline", "left"),
+    [pytest.param("Diarization", "genai", id="diarization"), pytest.param("Generated text", "diarization", id="genai")],
+)
+def test_an_object_is_its_files(workshop: Workshop, reader: Callable[..., Reader], headline: str, left: str) -> None:
+    """Without the files on the list, a service is one that never had the object, whose gate other tests run."""
+    project, expected = _repository(workshop, headline), workshop.render({"objects": [left]})
+    person = reader(project)
+    person.follow(_sections()[headline])
+    for page in ("README.md", "examples/README.md"):  # what its owner writes anew
+        shutil.copy2(expected / page, project / page)
+    person.follow(_sections()["Then"])
+    assert "uv run just fmt" in person.done
+    ours, theirs = (
+        {name: path.read_bytes() for name, path in files(root).items() if not name.startswith(".") or "env" in name}
+        for root in (project, expected)
+    )
+    words = {"AGENTS.md", "docs/architecture.md", "pyproject.toml", "justfile"}
+    assert set(theirs) == set(ours)
+    assert [] == [name for name, content in theirs.items() if content != ours[name] and name not in words]
+    for command in (["lint-imports"], ["mypy"], ["pytest", "-q", "tests/test_documents.py"]):
+        done = tool(project, *command)
+        assert 0 == done.returncode, done.stdout
+
+
+@pytest.mark.gate
+def test_a_new_object_goes_without_a_trace(workshop: Workshop, reader: Callable[..., Reader]) -> None:
+    """The list for any other object has every file that `new-object` wrote."""
+    project = _repository(workshop, "new-object")
+    (listed,) = blocks(_sections()["Any other"])
+    removal = listed.text.replace("docs/NAME", "docs/meeting-notes").replace("NAME", "meeting_notes")
+    person = reader(project)
+    person.follow("```bash\nuv run just new-object meeting_notes\n```\n")
+    assert "" != git(project, "status", "--porcelain").stdout
+    person.follow(f"```bash\n{removal}```\n")
+    assert "" == git(project, "status", "--porcelain").stdout
+
+
+def test_the_index_lists_every_page() -> None:
+    """Whoever opens the documents finds each of them."""
+    index = ROOT / "docs" / "README.md"
+    text = index.read_text(encoding="utf-8")
+    pages = [page.relative_to(index.parent).as_posix() for page in PAGES if index.parent in page.parents]
+    assert ["README.md"] == [page for page in pages if f"({page})" not in text]
 
 
 @pytest.mark.gate

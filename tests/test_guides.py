@@ -16,6 +16,9 @@ from rendering import DEFAULT, Workshop, install, tool
 from tools import ROOT
 
 TUNING = ROOT / "docs" / "how-to" / "tune-resilience.md"
+TROUBLESHOOTING = ROOT / "docs" / "how-to" / "troubleshooting.md"
+PITFALLS = ROOT / "docs" / "explanation" / "pitfalls.md"
+CHECKLIST = ROOT / "template" / "docs" / "checklist.md"
 EXPLANATION = ROOT / "docs" / "explanation" / "resilience.md"
 HEADLINE = re.compile(r"^## (.+)$", re.MULTILINE)
 VARIABLE = re.compile(r"MY_SERVICE_[A-Z_]+")
@@ -165,3 +168,24 @@ def test_the_faults_of_the_explanation_are_those_of_the_table(project: Path) -> 
         least, most = (hits, hits) if isinstance(hits, int) else hits
         assert least <= int(wire) <= most, fault
         assert [] == [code for code in codes if code not in outcome], fault
+
+
+def test_every_rule_has_its_pitfall() -> None:
+    """The page of pitfalls names each rule of the checklist, and no other."""
+    rules = {row[0] for row in _rows(CHECKLIST, 5)} - {"code"}
+    named = {code for row in _rows(PITFALLS, 2) for code in row[1].removesuffix(" |").split(", ")} - {"rule"}
+    assert len(rules) > 40
+    assert rules == named
+
+
+def test_messages_that_are_explained_are_those_of_a_service(workshop: Workshop) -> None:
+    """Each message in the tables of the page on trouble stands in the source of a service."""
+    project = workshop.render(DEFAULT)
+    source = "\n".join(
+        path.read_text(encoding="utf-8") for folder in ("src", "tests") for path in (project / folder).rglob("*.py")
+    )
+    rows = [row for cells in (3, 4) for row in _rows(TROUBLESHOOTING, cells) if row[0].startswith("`")]
+    spans = [span.strip("`") for row in rows for span in row[:2] if span.startswith("`")]
+    known = re.compile(r"HTTP \d{3}")
+    assert len(spans) >= 15
+    assert [] == [span for span in spans if span not in source and not known.fullmatch(span)]

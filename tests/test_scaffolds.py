@@ -267,7 +267,8 @@ def test_an_object_without_a_scaffold_says_what_to_copy(untouched: Path) -> None
     done = just(untouched, "new-provider", "genai", "acme", check=False)
     folder.with_name("away").rename(folder)
     assert 2 == done.returncode
-    assert "'genai' has no folder in scaffolds/provider; make one, or copy a module of src/my_service/" in done.stderr
+    reason = "'genai' has no folder in scaffolds/provider; make one, or copy a module and its test from src/my_service/"
+    assert reason in done.stderr
 
 
 def test_a_service_that_cannot_be_imported_is_told_in_one_sentence(untouched: Path) -> None:

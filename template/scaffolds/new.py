@@ -1,7 +1,6 @@
-"""New: writes a provider or an object from the scaffolds beside this file.
+"""New: writes a provider or an object from the scaffolds beside it, for `just new-provider` and `just new-object`.
 
-`just new-provider OBJECT NAME` and `just new-object NAME` run it. Everything is checked before the first file is
-written, and no file that exists is touched. Managed by the template; the scaffolds are yours to change.
+Everything is checked before the first file is written, and no file that exists is touched.
 """
 # ruff: noqa: INP001, T201 - a script, and it prints
 
@@ -42,8 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, RefusedError) else 1
     print("Written:", *(f"  {path.as_posix()}" for path in written), "Next:", sep="\n")
-    width = max(map(len, commands))
-    print(*(f"  {command:{width}}  # {purpose}" for command, purpose in commands.items()), sep="\n")
+    print(*(f"  {command:{max(map(len, commands))}}  # {purpose}" for command, purpose in commands.items()), sep="\n")
     return 0
 
 
@@ -64,20 +62,19 @@ def new_provider(object_: str, name: str) -> tuple[list[Path], dict[str, str]]:
     if object_ not in kinds:
         hint = "".join(f" Did you mean {near!r}?" for near in difflib.get_close_matches(object_, kinds, n=1))
         raise RefusedError(f"there is no object {object_!r}.{hint} Expected one of: {', '.join(kinds) or 'none yet'}")
-    class_ = checked(name, "a provider")
+    check(name, "a provider")
     if any(name in names for names in kinds.values()):
         raise RefusedError(f"{name!r} is a kind of provider already; choose another name")
     if not (SCAFFOLDS / "provider" / object_).is_dir():
-        example = f"src/{PACKAGE}/adapters/{object_} and its test"
-        raise RefusedError(f"{object_!r} has no folder in scaffolds/provider; make one, or copy a module of {example}")
-    names = {**names_of(object_), "kind": name, "Kind": class_}
+        reason = f"{object_!r} has no folder in scaffolds/provider; make one, or copy a module and its test from"
+        raise RefusedError(f"{reason} src/{PACKAGE}/adapters/{object_} and tests/adapters/{object_}")
     next_ = {f"uv run just checklist {name}": "says what it lacks", "uv run just fmt": "documents its settings"}
-    return write(f"provider/{object_}", names), next_
+    return write(f"provider/{object_}", {"object": object_, "kind": name, "Kind": class_of(name)}), next_
 
 
 def new_object(name: str) -> tuple[list[Path], dict[str, str]]:
     """Write an object, with a provider that works offline and a scaffold for others."""
-    checked(name, "an object")
+    check(name, "an object")
     taken, route = {*RESERVED.split()}, name.replace("_", "-")
     for feature in service().features:
         kinds = feature.catalogue.names if feature.catalogue is not None else ()
@@ -89,7 +86,7 @@ def new_object(name: str) -> tuple[list[Path], dict[str, str]]:
     if name in taken or name.startswith("service_"):
         raise RefusedError(f"{name!r} is a setting, a command or a route of the service already; choose another name")
     # What only the name of a provider decides stays open: the object gets a scaffold of its own.
-    names = {**names_of(name), "prefix": name.replace("_", "")[:3], "kind": "[[kind]]", "Kind": "[[ Kind ]]"}
+    names = {"object": name, "Object": class_of(name), "kind": "[[kind]]", "Kind": "[[ Kind ]]"}
     return write("object", names), {
         f"uv run {SERVICE} {route} hello": f"answers; so does POST /v1/{route}, see docs/{route}.md",
         f"uv run just new-provider {name} acme": "writes its first real provider",
@@ -105,26 +102,18 @@ def service() -> Any:
         raise ImportError(message) from error
 
 
-def checked(name: str, what: str) -> str:
-    """Return the name of the class that goes with a name."""
+def check(name: str, what: str) -> None:
+    """Refuse a name that would not do as a variable, a module and a class."""
     if re.fullmatch(r"(?=.{1,40}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*", name) is None:
         form = "at most 40 lower-case letters and digits, a letter first, words joined by single underscores"
         raise RefusedError(f"{name!r} cannot be the name of {what}; expected {form}")
-    class_ = names_of(name)["Object"]
-    if {name, class_} & {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *sys.stdlib_module_names}:
+    if {name, class_of(name)} & {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *sys.stdlib_module_names}:
         raise RefusedError(f"{name!r} is a word or a module of Python; choose another name")
-    return class_
 
 
-def names_of(object_: str) -> dict[str, str]:
-    """Return what the scaffolds call the service and an object."""
-    names = {"package": PACKAGE, "service": SERVICE, "env_prefix": f"{PACKAGE.upper()}_", "object": object_}
-    class_ = "".join(map(str.capitalize, object_.split("_")))
-    return names | {
-        "Object": class_,
-        "route": object_.replace("_", "-"),
-        "title": object_.replace("_", " ").capitalize(),
-    }
+def class_of(name: str) -> str:
+    """Return the name of the class that goes with a name."""
+    return "".join(map(str.capitalize, name.split("_")))
 
 
 def write(scaffold: str, names: Mapping[str, str]) -> list[Path]:
@@ -132,8 +121,9 @@ def write(scaffold: str, names: Mapping[str, str]) -> list[Path]:
     from copier import run_copy  # noqa: PLC0415 - slow, and a name that is refused does not need it
 
     with TemporaryDirectory() as folder:
-        run_copy(str(SCAFFOLDS), folder, data={**names, "scaffold": scaffold}, defaults=True, quiet=True)
-        files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
+        data = {"scaffold": scaffold, "service": SERVICE, "package": PACKAGE, **names}
+        run_copy(str(SCAFFOLDS), folder, data=data, defaults=True, quiet=True)
+        files = filter(Path.is_file, sorted(Path(folder).rglob("*")))
         made = {path.relative_to(folder): path.read_bytes() for path in files}
     if there := [path.as_posix() for path in made if os.path.lexists(PROJECT / path)]:
         raise FileExistsError(f"{', '.join(there)} exists, so nothing was written; rename or remove it first")

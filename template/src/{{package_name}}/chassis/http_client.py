@@ -92,14 +92,17 @@ async def get_json(
 
 
 async def put_file(client: "httpx2.AsyncClient", url: str, file: Path, *, adapter: str, operation: str) -> None:
-    """Send a file piece by piece to a URL that a provider gave; only the client's own headers go along.
+    """Send a file piece by piece, to a path of the provider or to a URL that it gave.
+
+    Correlation id, trace and the like go along to the provider only: a URL leads to somebody else.
 
     Raises:
         AdapterError: of the class that fits; the vendor's exception is its cause.
     """
     where = Where(adapter=adapter, operation=operation)
     headers = {"Content-Length": str((await asyncio.to_thread(file.stat)).st_size)}
-    async with aclosing(_pieces(file)) as content:  # an upload that breaks off leaves no open file
+    headers |= {} if "://" in url else _headers()
+    async with aclosing(_pieces(file)) as content:  # also what breaks off leaves no open file
         await _send(client, "PUT", url, where, None, headers=headers, content=content)
 
 

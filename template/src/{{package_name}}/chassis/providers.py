@@ -180,10 +180,7 @@ class ProviderKind[C: ProviderConfig, P]:
 
 
 class Catalogue[P]:
-    """The kinds of one port: the modules of its adapters folder, and the plug-ins of installed packages.
-
-    A module whose name starts with `_` is none.
-    """
+    """The kinds of one port: modules of its adapters folder that do not start with `_`, and plug-ins of packages."""
 
     def __init__(self, folder: ModuleType) -> None:
         """Remember the folder, which is named like its object; nothing in it is imported yet."""
@@ -191,8 +188,8 @@ class Catalogue[P]:
 
     @cached_property
     def _modules(self) -> Mapping[str, str]:
-        found = (module.name for module in pkgutil.iter_modules(self._folder.__path__))
-        return {name: f"{self._folder.__name__}.{name}" for name in found if not name.startswith("_")}
+        names = (module.name for module in pkgutil.iter_modules(self._folder.__path__))
+        return {name: f"{self._folder.__name__}.{name}" for name in names if not name.startswith("_")}
 
     @cached_property
     def _found(self) -> tuple[Mapping[str, Plugin], Sequence[Problem]]:
@@ -212,10 +209,9 @@ class Catalogue[P]:
         """Import a kind.
 
         Raises:
-            TypeError: if its module does not define `KIND`.
-            PluginError: if it is a plug-in that cannot be used.
+            TypeError: if its module does not define `KIND`; `PluginError` for a plug-in that cannot be used.
         """
-        plugin = None if name in self._modules else self._found[0].get(name)
+        plugin = self._found[0].get(name)
         place = f"{self._folder.__name__}.{name}" if plugin is None else plugin.place
         kind = getattr(import_module(place), "KIND", None) if plugin is None else plugin.load()
         if not isinstance(kind, ProviderKind):

@@ -112,18 +112,18 @@ def build_router(max_upload_bytes: int) -> APIRouter:
         """Stop the work."""
         return json_response(await service.cancel(id))
 
-    @router.post(
-        "/webhooks/{provider}",
-        response_model=NotificationReceived,
-        responses=PROBLEMS,
-        max_body_size=_MAX_NOTIFICATION_BYTES,
-    )
+    _add_webhook(router)
+    return router
+
+
+def _add_webhook(router: APIRouter) -> None:
+    most = _MAX_NOTIFICATION_BYTES
+
+    @router.post("/webhooks/{provider}", response_model=NotificationReceived, responses=PROBLEMS, max_body_size=most)
     async def notify(provider: str, request: Request, service: Service) -> Response:
         """Take a provider's word that a job has ended; it is signed, and may come more than once."""
-        await service.notified(provider, dict(request.headers), await read_body(request, _MAX_NOTIFICATION_BYTES))
+        await service.notified(provider, dict(request.headers), await read_body(request, most))
         return json_response(NotificationReceived().model_dump())
-
-    return router
 
 
 def _accepted(envelope: Pending | Failed) -> Response:
