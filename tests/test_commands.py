@@ -37,7 +37,7 @@ CHOOSE = "set it to one of these or remove it"
 CORRECT = "correct it or remove it"
 PROBLEMS = f"""\
 configuration: 4 problems
-MY_SERVICE_GENAI__PROVIDER (environment): expected one of acme, echo, openai_compatible; {CHOOSE}
+MY_SERVICE_GENAI__PROVIDER (environment): expected one of acme, anthropic_messages, echo, openai_compatible; {CHOOSE}
 MY_SERVICE_HTTP__PORT (environment): expected a whole number; {CORRECT}
 MY_SERVICE_LOG__LEVEL (environment): expected one of debug, info, warning, error; {CHOOSE}
 MY_SERVICE_PROVIDERS__ACME__BASE_URL (environment): expected a URL that starts with http:// or https://; {CORRECT}
@@ -244,7 +244,7 @@ def test_all_problems_are_reported_at_once(my_service: Command) -> None:
 def test_contract_example_of_a_problem(my_service: Command) -> None:
     """The line of the contract comes out exactly."""
     done = my_service("config", "check", MY_SERVICE_GENAI__PROVIDER="ecko")
-    line = f"expected one of echo, openai_compatible; {CHOOSE}"
+    line = f"expected one of anthropic_messages, echo, openai_compatible; {CHOOSE}"
     expected = f"configuration: 1 problem\nMY_SERVICE_GENAI__PROVIDER (environment): {line}\n"
     assert (78, expected) == (done.returncode, done.stderr)
 
