@@ -23,7 +23,7 @@ _SEEDED = ("domain", "service", "adapters", "transport", "wiring")
 _KINDS = {
     "energy": "energy",
     "openai_compatible": "vendors",
-    "anthropic_messages.py": "vendors",
+    "anthropic_messages": "vendors",
     "pyannote": "vendors",
 }
 """Kinds of provider that an owner replaces as a whole."""

@@ -2,81 +2,7 @@
 
 from collections.abc import Mapping
 
-GOOD = '''"""A provider over HTTP.
-
-Source: https://vendor.example/api
-"""
-
-import asyncio
-import logging
-import urllib.request
-from contextlib import aclosing
-
-from pydantic import BaseModel, ValidationError
-
-from ...chassis.contracts import errors
-from ...chassis.contracts.context import Context, entered
-from ...chassis.http_client import post_events, post_json
-from ...chassis.providers import ProviderKind, Resources, TokenProviderConfig
-from ...domain.genai import Answer, FinishReason, Generation, GenerationParams, TextGenerator, Usage
-
-
-class Config(TokenProviderConfig):
-    """Settings of the provider."""
-
-
-class _Text(BaseModel):
-    text: str
-
-
-class _Piece(_Text):
-    last: bool = False
-
-
-class Provider:
-    def __init__(self, name, config, resources):
-        self._name = name
-        self._config = config
-        self._resources = resources
-        self._client = resources.open_http(config)
-
-    async def _ask(self, prompt):
-        return await post_json(self._client, "ask", {"q": prompt}, adapter=self._name, operation="generate")
-
-    def _read(self, content):
-        try:
-            return Answer(Generation(_Text.model_validate_json(content).text, FinishReason.STOP, Usage(1, 1)), "m-1")
-        except ValidationError:
-            raise errors.AdapterResponseError("no text", adapter=self._name, operation="generate") from None
-
-    async def stream(self, prompt, params):
-        where = {"adapter": self._name, "operation": "stream"}
-        text, last = "", False
-        async with aclosing(post_events(self._client, "ask", {"q": prompt}, last=lambda _: last, **where)) as events:
-            async for data in events:
-                try:
-                    piece = _Piece.model_validate_json(data)
-                except ValidationError:
-                    raise errors.AdapterResponseError("no piece", **where) from None
-                text, last = text + piece.text, piece.last
-                yield piece.text
-        if not last:
-            raise errors.AdapterStreamInterruptedError("no end", **where)
-        yield Answer(Generation(text, FinishReason.STOP, Usage(1, 1)), "m-1")
-
-    async def generate(self, prompt: str, params: GenerationParams) -> Answer:
-        return self._read(await self._ask(prompt))
-
-    async def aclose(self):
-        await self._client.aclose()
-
-
-def _build(config, resources):
-    return Provider(resources.name, config, resources)
-
-
-KIND = ProviderKind(Config, _build)
-'''
+from good_provider import GOOD
 
 _GENERATE = "        return self._read(await self._ask(prompt))\n"
 _ASK = '        return await post_json(self._client, "ask",'
@@ -221,6 +147,46 @@ DEFECTS: Mapping[str, tuple[str, str, str]] = {
 """,
     ),
     "explains_nothing": ("W06", '    """Settings of the provider."""\n', "    region: str = 'eu'\n"),
+    "sends_twice": ("W02", _GENERATE, "        await self._ask(prompt)\n" + _GENERATE),
+    "forgets_what_was_asked": ("W04", '"ask", {"q": prompt}, adapter', '"ask", {"q": "x"}, adapter'),
+    "hides_its_vendor": (
+        "W07",
+        "KIND = ProviderKind(Config, _build)",
+        "KIND = ProviderKind(Config, _build, offline=True)",
+    ),
+    "takes_texts_for_codes": (
+        "K02",
+        '{"q": prompt}, adapter=self._name, operation="generate")',
+        '{"q": prompt}, adapter=self._name, operation="generate", explain=lambda content: (str(content), None))',
+    ),
+    "repeats_a_502": (
+        "E502",
+        _GENERATE,
+        """        try:
+            return self._read(await self._ask(prompt))
+        except errors.AdapterTransientError as error:
+            if "502" not in str(error):
+                raise
+        return self._read(await self._ask(prompt))
+""",
+    ),
+    "leaves_answers_open": (
+        "B05",
+        _GENERATE,
+        """        asked = self._client.build_request("POST", "ask", json={"q": prompt})
+        answer = await self._client.send(asked, stream=True)
+        if answer.status_code == 429:
+            raise errors.AdapterRateLimitedError("limited", adapter=self._name, operation="generate")
+        await answer.aclose()
+        return self._read(await self._ask(prompt))
+""",
+    ),
+    "blocks_in_its_stream": (
+        "B04",
+        "                yield piece.text\n",
+        "                __import__('time').sleep(0.5)\n                yield piece.text\n",
+    ),
+    "loses_pieces": ("S01", "text, last = text + piece.text, piece.last", "text, last = piece.text, piece.last"),
     "shields_its_call": (
         "B02",
         _GENERATE,
@@ -260,6 +226,11 @@ DEFECTS: Mapping[str, tuple[str, str, str]] = {
         '                    raise errors.AdapterResponseError("no piece", **where) from None\n',
         "                    continue\n",
     ),
+    "takes_any_stream": (
+        "S07",
+        "class _Piece(_Text):\n    last: bool = False\n",
+        "class _Piece(BaseModel):\n    text: str = ''\n    last: bool = False\n",
+    ),
     "reads_on_after_its_reader": (
         "S05",
         "        async with aclosing(post_events(",
@@ -289,24 +260,6 @@ DEFECTS: Mapping[str, tuple[str, str, str]] = {
     "has_no_source": ("D01", "Source: https://vendor.example/api\n", "Nobody knows from where.\n"),
 }
 """The rule that finds each defect, the good lines, and the bad ones in their place."""
-
-VENDOR = '''"""What the kit has to know of the vendor."""
-
-from tests.conformance.vendor import Answer, Exchange, Tier, Vendor
-
-VENDOR = Vendor(
-    exchanges={
-        "generate": [Exchange("POST", "ask", body={"text": "fine"})],
-        "stream": [Exchange("POST", "ask", events=['data: {"text": "fi"}', 'data: {"text": "ne", "last": true}'])],
-    },
-    quota=Answer(402),
-    tier=Tier.PRODUCTION,
-)
-
-
-def test_nothing() -> None:
-    """Nothing is special about this vendor."""
-'''
 
 
 def source(defect: str = "") -> str:

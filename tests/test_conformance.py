@@ -9,6 +9,7 @@ import pytest
 
 import bad_providers
 from bad_providers import DEFECTS
+from good_provider import GOOD, VENDOR
 from rendering import ONLY_GENAI, Workshop, run
 
 pytestmark = pytest.mark.gate
@@ -36,7 +37,7 @@ def project(workshop: Workshop) -> Path:
     adapters, tests = next((installed / "src").iterdir()) / "adapters" / "genai", installed / "tests/adapters/genai"
     for name in ("", *DEFECTS):
         (adapters / f"{name or 'good'}.py").write_text(bad_providers.source(name), encoding="utf-8")
-        (tests / f"test_{name or 'good'}.py").write_text(bad_providers.VENDOR, encoding="utf-8")
+        (tests / f"test_{name or 'good'}.py").write_text(VENDOR, encoding="utf-8")
     just(installed, "fmt")
     return installed
 
@@ -109,12 +110,12 @@ Vendor({declaration})
 
 def test_an_exemption_shows_its_reason(project: Path) -> None:
     """What is set aside stands in the table with the reason, and a check of one's own is run instead."""
-    module = bad_providers.VENDOR.replace("tier=", 'exempt={"B07": "the vendor moves its host"},\n    tier=')
+    module = VENDOR.replace("tier=", 'exempt={"B07": "the vendor moves its host"},\n    tier=')
     (project / "tests/adapters/genai/test_follows_redirects.py").write_text(module, encoding="utf-8")
     try:
         code, said = checklist(project, "follows_redirects")
     finally:
-        (project / "tests/adapters/genai/test_follows_redirects.py").write_text(bad_providers.VENDOR, encoding="utf-8")
+        (project / "tests/adapters/genai/test_follows_redirects.py").write_text(VENDOR, encoding="utf-8")
     assert 0 == code, said
     assert re.search(r"^exempt +robust +B07 .*\n +the vendor moves its host$", said, re.MULTILINE), said
 
@@ -128,7 +129,7 @@ def test_an_unknown_provider_is_told_what_there_is(project: Path) -> None:
 def test_a_provider_without_a_vendor_to_play_says_so(project: Path) -> None:
     """One file is not enough for a provider behind HTTP: the checklist names the second."""
     adapters = next((project / "src").iterdir()) / "adapters" / "genai"
-    (adapters / "lonely.py").write_text(bad_providers.GOOD, encoding="utf-8")
+    (adapters / "lonely.py").write_text(GOOD, encoding="utf-8")
     try:
         code, said = checklist(project, "lonely")
     finally:

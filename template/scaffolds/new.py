@@ -26,6 +26,7 @@ PACKAGE = SERVICE.replace("-", "_")
 RESERVED = """audit auth cache components config config_file database environment events files host info jobs migrate ml
 oidc ops otel port providers realtime resources secrets_dir service webhooks worker"""
 """Settings and commands that a service has, or gets with a capability."""
+MODULES = {"adapter", "adapters", "chassis", "conftest", "domain", "exercise", "httpx2", "pytest", "service", "tests"}
 
 
 class RefusedError(Exception):
@@ -107,6 +108,8 @@ def check(name: str, what: str) -> None:
     if re.fullmatch(r"(?=.{1,40}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*", name) is None:
         form = "at most 40 lower-case letters and digits, a letter first, words joined by single underscores"
         raise RefusedError(f"{name!r} cannot be the name of {what}; expected {form}")
+    if class_of(name).startswith("Test") or name in MODULES:
+        raise RefusedError(f"{name!r} has a meaning in tests or imports; choose another name")
     if {name, class_of(name)} & {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *sys.stdlib_module_names}:
         raise RefusedError(f"{name!r} is a word or a module of Python; choose another name")
 

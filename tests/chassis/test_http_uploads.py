@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from object_service.chassis.contracts.errors import AdapterConnectionError, AdapterError
+from object_service.chassis.contracts.errors import AdapterConnectionError, AdapterError, AdapterResponseError
 from object_service.chassis.http_client import put_file
 
 CONTENT = b"sound" * 500_000
@@ -47,6 +47,17 @@ async def test_a_refusal_says_nothing_of_the_url(file: Path) -> None:
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as client:
         with pytest.raises(AdapterError, match="HTTP 403") as failure:
             await put_file(client, "https://storage.example/a?key=hidden", file, adapter="mine", operation="start")
+    assert "hidden" not in f"{failure.value} {failure.value!r}"
+
+
+@pytest.mark.parametrize("url", ["https://h\n/?key=hidden", "https://h:port/?key=hidden"], ids=["lines", "port"])
+async def test_a_url_that_cannot_be_used_is_an_unreadable_answer(file: Path, url: str) -> None:
+    """A provider gave it; the client's own error would quote it, so it is not kept."""
+    async with httpx2.AsyncClient() as client:
+        with pytest.raises(AdapterResponseError, match="cannot be used") as failure:
+            await put_file(client, url, file, adapter="mine", operation="start")
+
+    assert None is failure.value.__cause__
     assert "hidden" not in f"{failure.value} {failure.value!r}"
 
 

@@ -132,6 +132,7 @@ async def test_cancellation_ends_the_wait_at_once() -> None:
 
 
 DOWN = AdapterUnavailableError("down", adapter="a", operation="get")
+SLOW = AdapterRateLimitedError("slow", adapter="a", operation="get", retry_after_s=20)
 PASSING = {
     "unavailable": DOWN,
     "rate limited there": AdapterRateLimitedError("slow", adapter="a", operation="get"),
@@ -183,8 +184,7 @@ async def test_failures_that_stay_end_the_wait_at_once(failure: AdapterError) ->
 
 async def test_the_provider_says_how_long_to_wait() -> None:
     """A pause is as long as it asks for, and later ones are not."""
-    clock = VirtualClock()
-    job = _Failing(AdapterRateLimitedError("slow", adapter="a", operation="get", retry_after_s=20), DOWN)
+    clock, job = VirtualClock(), _Failing(SLOW, DOWN)
 
     await _poller(clock)(job.read, bool, timeout_s=60)
 
@@ -201,13 +201,27 @@ async def test_what_lasts_to_the_end_of_the_time_is_the_end() -> None:
 
 
 async def test_nobody_is_asked_before_the_time_that_they_named() -> None:
-    """A pause that goes beyond the limit ends at the limit, without another read."""
-    clock = VirtualClock()
-    job = _Failing(AdapterRateLimitedError("slow", adapter="a", operation="get", retry_after_s=20))
+    """A pause that would go beyond the limit is not begun: nothing can come of it."""
+    clock, job = VirtualClock(), _Failing(SLOW)
 
     with pytest.raises(AdapterRateLimitedError):
         await _poller(clock)(job.read, bool, timeout_s=10)
-    assert (1, [10]) == (job.reads, clock.pauses)
+    assert (1, []) == (job.reads, clock.pauses)
+
+
+async def test_a_pause_of_just_the_time_that_is_left_is_taken() -> None:
+    """The read at the very end counts."""
+    clock = VirtualClock()
+    assert Polled(PollOutcome.FINISHED, "done") == await _poller(clock)(_Failing(SLOW).read, bool, timeout_s=20)
+    assert [20] == clock.pauses
+
+
+async def test_a_provider_that_tells_may_do_so_to_the_end() -> None:
+    """Where it asks not to be asked any more, its word is still waited for."""
+    clock, told = VirtualClock(), asyncio.Future[str]()
+    with pytest.raises(AdapterRateLimitedError):
+        await _poller(clock)(_Failing(SLOW).read, bool, timeout_s=10, told=told)
+    assert [10] == clock.pauses
 
 
 async def test_a_word_of_the_provider_ends_the_wait() -> None:
@@ -231,15 +245,15 @@ async def test_a_word_of_the_provider_ends_the_wait() -> None:
     assert stopped.is_set()
 
 
-async def test_a_provider_that_tells_is_asked_rarely() -> None:
-    """Polling stays as a safety net: 10 s, each time 1.6 times as long, at most a minute."""
-    clock, job = VirtualClock(), _Job(7)
+async def test_a_provider_that_tells_is_asked_too() -> None:
+    """Its word may reach another process: the pauses grow as always, only further, to 15 s."""
+    clock, job = VirtualClock(), _Job(11)
     told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     polled = await _poller(clock)(job.read, job.finished, timeout_s=3600, told=told)
 
-    assert Polled(PollOutcome.FINISHED, 7) == polled
-    assert pytest.approx([10, 16, 25.6, 40.96, 60, 60]) == clock.pauses
+    assert Polled(PollOutcome.FINISHED, 11) == polled
+    assert pytest.approx([0.5 * 1.6**n for n in range(8)] + [15, 15]) == clock.pauses
 
 
 async def test_cancellation_stops_the_reads_of_a_provider_that_tells() -> None:

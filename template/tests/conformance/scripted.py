@@ -19,7 +19,7 @@ class Script:
     """What the vendor does from now on.
 
     The exchanges of `operation` come before those of others. `fault` happens at one exchange, `everywhere` at each.
-    `seen` has the requests so far, with the exchange that they were.
+    `seen` has the requests so far, with the exchange that they were, and `bodies` what they held.
     """
 
     exchanges: Mapping[str, Sequence[Exchange]] = field(default_factory=dict)
@@ -27,6 +27,7 @@ class Script:
     fault: tuple[Exchange, Action] | None = None
     everywhere: Action | None = None
     seen: list[tuple[Request, Exchange | None]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
 
 
 class ScriptedVendor(VendorServer):
@@ -55,6 +56,10 @@ class ScriptedVendor(VendorServer):
         if script.fault is not None and script.fault[0] is exchange:
             return script.fault[1]
         return self.good(exchange)
+
+    def receive(self, body: bytes) -> None:
+        """Keep what was sent."""
+        self.script.bodies.append(body)
 
     def good(self, exchange: Exchange) -> Answer | Events:
         """Return the declared answer of an exchange."""

@@ -113,6 +113,9 @@ class VendorServer(ABC):
     def decide(self, request: Request) -> Action:
         """Return what happens to a request, whose body is not read yet."""
 
+    def receive(self, body: bytes) -> None:  # noqa: B027 - most servers have no use for it
+        """Take the body of the request that was decided about last on its connection."""
+
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         """Listen on a free port of loopback."""
@@ -148,7 +151,7 @@ class VendorServer(ABC):
         action = self.decide(request)
         if isinstance(action, Deaf):
             await asyncio.sleep(_LONGEST_S)
-        await _read_body(reader, headers)
+        self.receive(await _read_body(reader, headers))
         self.busy += 1
         try:
             return await self.act(request, action, reader, writer)
@@ -187,13 +190,14 @@ class VendorServer(ABC):
         return isinstance(action, Answer)
 
 
-async def _read_body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> None:
+async def _read_body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> bytes:
     if headers.get("transfer-encoding") != "chunked":
-        await reader.readexactly(int(headers.get("content-length", "0")))
-        return
+        return await reader.readexactly(int(headers.get("content-length", "0")))
+    body = b""
     while size := int(await reader.readline(), 16):
-        await reader.readexactly(size + len(b"\r\n"))
+        body += (await reader.readexactly(size + len(b"\r\n")))[:size]
     await reader.readline()
+    return body
 
 
 async def _send(writer: asyncio.StreamWriter, pieces: Iterable[bytes], length: int, pause_s: float) -> None:

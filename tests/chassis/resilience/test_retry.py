@@ -69,6 +69,24 @@ async def test_what_is_repeated(
     assert attempts == len(port.calls)
 
 
+@pytest.mark.parametrize("failure", [unclear(), slow()], ids=["no-answer", "timeout"])
+async def test_a_key_that_the_vendor_does_not_know_makes_no_repeat_safe(failure: AdapterError) -> None:
+    """A kind says so in its settings; reads are repeated there too."""
+
+    class Keyless(settings.Retry):
+        keys_count = False
+
+    class Strategies(settings.Resilience):
+        retry: Keyless = Keyless()
+
+    for operation, attempts in (("ask", 1), ("read", 3)):
+        port = Scripted([failure])
+        front, _ = guarded(port, Strategies.model_validate({"breaker": {"type": "none"}}), pausing(Pauses()))
+        with entered(KEY), pytest.raises(AdapterError):
+            await getattr(front, operation)("x")
+        assert attempts == len(port.calls)
+
+
 async def test_a_later_answer_is_an_answer() -> None:
     """The caller sees nothing of the failures before, the record all of them."""
     port = Scripted([down(), down(), "fine"])

@@ -1,6 +1,6 @@
 """HTTP failures: every way in which a request can fail, as one family of errors."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -46,6 +46,7 @@ _BY_STATUS: Mapping[int, type[AdapterError]] = {
     504: AdapterTimeoutError,
 }
 
+_FAILURES = frozenset(map(str, range(400, 600)))
 _LONGEST_S = 1e9
 """What longer pauses count as: beyond any limit, and still a number that can be passed on."""
 
@@ -66,6 +67,9 @@ def translated(where: Where) -> Iterator[None]:
         raise AdapterTimeoutError(f"no answer ({type(error).__name__})", **where, cause=error) from error
     except httpx2.DecodingError as error:
         raise AdapterResponseError("the answer cannot be decoded", **where, cause=error) from error
+    except httpx2.InvalidURL:
+        # A URL that the provider gave: it may be a secret, and the client's error quotes it.
+        raise AdapterResponseError("the URL cannot be used", **where) from None
     except httpx2.HTTPError as error:
         message = f"the connection broke ({type(error).__name__})"
         raise AdapterConnectionError(message, **where, cause=error) from error
@@ -83,22 +87,31 @@ def failure_of(
     408, 425, 429 and 5xx except 501 may be tried again. A redirect is an unreadable answer: the base URL is wrong.
     """
     message = f"HTTP {status}" if provider_code is None else f"HTTP {status} ({provider_code})"
-    retry_after_s = retry_after(headers.get("retry-after"))
-    if known is not None:
-        error = known
-    elif status in _BY_STATUS:
-        error = _BY_STATUS[status]
-    elif status < 400:  # noqa: PLR2004 - the border between redirects and errors
-        error = AdapterResponseError
-    else:
-        error = AdapterInvalidRequestError if status < 500 else AdapterTransientError  # noqa: PLR2004
+    error = known or _class_of(status)
     return error(
         message,
         **where,
         provider_code=provider_code,
         request_state=RequestState.REJECTED,
-        retry_after_s=retry_after_s,
+        retry_after_s=retry_after(headers.get("retry-after")),
     )
+
+
+def failure_within(
+    where: Where, provider_code: str | None, codes: Iterable[str], known: type[AdapterError] | None = None
+) -> AdapterError:
+    """Return the error for a failure in an answer whose status is a success; of the class `known` where that is clear.
+
+    Otherwise the first of the `codes` that is a status from 400 to 599 decides; without one it may be tried again.
+    """
+    error = known or next((_class_of(int(code)) for code in codes if code in _FAILURES), AdapterTransientError)
+    return error("the answer is a failure", **where, provider_code=provider_code, request_state=RequestState.REJECTED)
+
+
+def _class_of(status: int) -> type[AdapterError]:
+    if status < 400:  # noqa: PLR2004 - the border between redirects and errors
+        return AdapterResponseError
+    return _BY_STATUS.get(status, AdapterInvalidRequestError if status < 500 else AdapterTransientError)  # noqa: PLR2004
 
 
 def retry_after(value: str | None) -> float | None:

@@ -15,16 +15,15 @@ class Poller:
     """Pauses start at `base_s`, grow by `factor` up to `max_s` and vary by `jitter` to both sides.
 
     The numbers are a choice: a short job is noticed within a second of its end, an hour of work costs few reads. Where
-    the provider tells the end by itself, the pauses run from `told_base_s` to `told_max_s`: a word that is lost costs a
-    minute at most.
+    the provider tells the end by itself, the pauses grow up to `told_max_s`, and no further: its word may be lost, or
+    reach another process than the one that waits.
     """
 
     clock: Clock
     base_s: float = 0.5
     factor: float = 1.6
     max_s: float = 8.0
-    told_base_s: float = 10.0
-    told_max_s: float = 60.0
+    told_max_s: float = 15.0
     jitter: float = 0.1
     random: Callable[[], float] = random.random
 
@@ -39,11 +38,12 @@ class Poller:
         """Read at once, then after each pause; the last pause is cut so that one read still fits in the time.
 
         A failure of `read` that may pass makes the pause at least as long as it asks for; the last one passes through
-        when the time is over, every other one at once. So does cancellation. What `told` brings ends the wait.
+        when the time is over, or at once where it asks for more than is left and nobody will tell. Every other one
+        passes through at once. So does cancellation. What `told` brings ends the wait.
         """
         if told is None:
-            return await self._ask(read, finished, timeout_s, self.base_s, self.max_s)
-        asking = asyncio.create_task(self._ask(read, finished, timeout_s, self.told_base_s, self.told_max_s))
+            return await self._ask(read, finished, timeout_s, self.max_s, told=False)
+        asking = asyncio.create_task(self._ask(read, finished, timeout_s, self.told_max_s, told=True))
         try:
             await asyncio.wait((asking, told), return_when=asyncio.FIRST_COMPLETED)
             return Polled(PollOutcome.FINISHED, told.result()) if told.done() else await asking
@@ -56,10 +56,11 @@ class Poller:
         read: Callable[[], Awaitable[S]],
         finished: Callable[[S], bool],
         timeout_s: float,
-        pause_s: float,
         max_s: float,
+        *,
+        told: bool,
     ) -> Polled[S]:
-        limit, asked_s = self.clock.monotonic() + timeout_s, 0.0
+        limit, pause_s, asked_s = self.clock.monotonic() + timeout_s, self.base_s, 0.0
         while True:
             result: Polled[S] | AdapterError
             try:
@@ -73,7 +74,7 @@ class Poller:
                     return Polled(PollOutcome.FINISHED, result.snapshot)
             left_s = limit - self.clock.monotonic()
             varied_s = pause_s * (1 + self.jitter * (2 * self.random() - 1))
-            if left_s > 0:
+            if left_s > 0 and (told or asked_s <= left_s):
                 await self.clock.sleep(min(max(varied_s, asked_s), left_s))
             if left_s <= 0 or asked_s > left_s:
                 if isinstance(result, AdapterError):

@@ -36,6 +36,8 @@ type Ended = Finished[domain.Diarization]
 _log = logging.getLogger(__name__)
 _CANCELLED = Failure("cancelled", "The work was cancelled.", retryable=False)
 _DEFECT = Failure.of(ServiceError("a defect"))
+_LARGE_BYTES = 1_000_000
+"""Reading more than this takes long enough to hold everybody else up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,13 @@ class DiarizationService:
         known = self._providers.by_name.get(provider)
         if known is None or not isinstance(known.port, domain.Notifying):
             raise RequestError("No provider of this name sends notifications.", code="not_found", location="path")
-        told = known.port.read_notification(headers, body, awaited=self._awaited.of(provider))
-        if told is not None and told[1].state.ended:
+        awaited, read = self._awaited.of(provider), known.port.read_notification
+        if len(body) > _LARGE_BYTES:
+            told = await asyncio.to_thread(read, headers, body, awaited=awaited)
+        else:
+            told = read(headers, body, awaited=awaited)
+        # While a thread reads, polling may have found the end.
+        if told is not None and told[1].state.ended and told[0] in self._awaited.of(provider):
             await self._tools.runner.wait(self._awaited.tell(provider, *told))
 
     async def run(

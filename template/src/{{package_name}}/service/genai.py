@@ -94,7 +94,7 @@ class GenAIService:
         Raises:
             RequestError: if the request itself cannot be served.
         """
-        return await self._answer(self._prepare(request))
+        return await self._answer(await self._prepare(request))
 
     async def generate_all(self, requests: Sequence[GenerationRequest]) -> list[Finished[Generation]] | Failed:
         """Answer a batch, in order; each item has an envelope, and an idempotency key, of its own.
@@ -104,7 +104,7 @@ class GenAIService:
         Raises:
             RequestError: if any item cannot be served; nothing is sent then.
         """
-        prepared = [self._prepare(request, above=f"/items/{index}") for index, request in enumerate(requests)]
+        prepared = [await self._prepare(request, above=f"/items/{index}") for index, request in enumerate(requests)]
         slots = asyncio.Semaphore(self._max_concurrent)
 
         async def answer(index: int, item: _Prepared) -> Finished[Generation]:
@@ -120,17 +120,17 @@ class GenAIService:
                 return envelope
         return envelopes
 
-    def _prepare(self, request: GenerationRequest, above: str = "") -> _Prepared:
+    async def _prepare(self, request: GenerationRequest, above: str = "") -> _Prepared:
         check_prompt(request.prompt, above=above)
-        length = len(request.prompt)
-        if length > self._max_prompt_chars:
+        if (length := len(request.prompt)) > self._max_prompt_chars:
             message = f"The prompt has {length} characters; at most {self._max_prompt_chars} are allowed."
             raise RequestError(message, code="prompt_too_long", pointer=f"{above}/prompt")
         provider = self._providers.choose(request.provider, above)
         resolved = behaviour(request, self._stated, above=above)
         schema = request.params.response_schema
         try:
-            follows = None if schema is None else self._schemas.compiled(schema)
+            # A large schema takes milliseconds, in which others have their turn.
+            follows = None if schema is None else await asyncio.to_thread(self._schemas.compiled, schema)
         except ValueError as error:
             message = f"The response schema cannot be used: {error}."
             raise RequestError(message, pointer=f"{above}/params/response_schema") from None
@@ -145,7 +145,7 @@ class GenAIService:
         Raises:
             RequestError: if the request itself cannot be served.
         """
-        prepared = self._prepare(request)
+        prepared = await self._prepare(request)
         id_, provenance, record, pieces = new_id("gen"), self._begun(prepared), CallRecord(), list[str]()
         effective = GenerationParams.of(prepared.behaviour.values)
         async with aclosing(pieces_of(prepared.provider.port, request.prompt, effective)) as stream:

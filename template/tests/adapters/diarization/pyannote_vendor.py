@@ -34,7 +34,8 @@ class PyannoteVendor:
     """One account. Its jobs go through `states`, one per read, and stay at the last.
 
     The next `limited` reads come too soon: 429, and 40 s to wait.
-    `answers` replaces what a method and path would be answered: status, headers, body.
+    `answers` replaces what a method and path would be answered: status, headers, body. Answers come after their
+    `delays`, in seconds; where they are `lost`, jobs are taken and the connection ends before the answer.
     """
 
     states: list[str] = field(default_factory=lambda: ["succeeded"])
@@ -43,6 +44,8 @@ class PyannoteVendor:
     answers: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     uploads: dict[str, bytes] = field(default_factory=dict)
+    delays: dict[str, float] = field(default_factory=dict)
+    lost: bool = False
     port: int = 0
 
     @property
@@ -111,13 +114,22 @@ def signed(body: bytes, *, at: float | None = None, secret: str = SECRET, hexade
     return {"x-request-timestamp": timestamp, "x-signature": signature}
 
 
-def recording(seconds: float = 0.5, *, cut: int = 0) -> bytes:
-    """Return a WAV file without a sound; the last `cut` bytes of its samples are missing."""
+def recording(seconds: float = 0.5, *, cut: int = 0, frames: int | None = None) -> bytes:
+    """Return a WAV file without a sound; the last `cut` bytes are missing, or it claims another number of `frames`."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setparams((1, 2, 8000, 0, "NONE", ""))
         file.writeframes(bytes(int(seconds * 8000) * 2))
-    return buffer.getvalue()[: -cut or None]
+    content = buffer.getvalue()[: -cut or None]
+    return content if frames is None else content[:40] + (2 * frames).to_bytes(4, "little") + content[44:]
+
+
+def listed(*, riff: int | None = None, chunk: int = 26) -> bytes:
+    """Return a second of a WAV file with a LIST chunk before its samples; it may claim other lengths than it has."""
+    whole = recording(1)
+    riff_bytes = len(whole) + 26 if riff is None else riff
+    extra = b"LIST" + chunk.to_bytes(4, "little") + b"INFOISFT\x0e\0\0\0Lavf60.16.100\0"
+    return whole[:4] + riff_bytes.to_bytes(4, "little") + whole[8:36] + extra + whole[36:]
 
 
 @contextmanager
@@ -131,6 +143,10 @@ def serving(vendor: PyannoteVendor) -> Iterator[PyannoteVendor]:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             line = f"{self.command} {urlsplit(self.path).path}"
             status, headers, content = vendor.answer(line, dict(self.headers), body)
+            time.sleep(vendor.delays.get(line, 0))
+            if vendor.lost and line == "POST /v1/diarize":
+                self.close_connection = True
+                return
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(content))}.items():
                 self.send_header(name, value)

@@ -1,8 +1,9 @@
 """Schemas: what callers ask of the form of an answer, and whether a text has it."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Never, Protocol
 
 from .json import Json
 
@@ -35,7 +36,7 @@ def parsed(text: str, follows: Follows) -> Json:
     [1, 2]
     """
     try:
-        value: Json = json.loads(text, parse_constant=_no_number)
+        value: Json = json.loads(text, parse_float=_number, parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise ValueError("the text is no JSON") from None
     if not (_flat(value) and follows(value)):
@@ -53,5 +54,10 @@ def _flat(value: Json) -> bool:
     return False
 
 
-def _no_number(name: str) -> Json:
+def _number(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _no_number(digits)
+
+
+def _no_number(name: str) -> Never:
     raise ValueError(name)

@@ -93,7 +93,8 @@ class Retry:
 
     def _pause_s(self, call: Call, error: AdapterError, failed: int) -> float | None:
         """Return how long to wait before the next attempt, or None where there must not be one."""
-        repeatable = call.operation.idempotent or current().idempotency_key is not None
+        keyed = self._limits.keys_count and current().idempotency_key is not None
+        repeatable = call.operation.idempotent or keyed
         unclear = error.request_state is RequestState.UNKNOWN and not repeatable
         begun = call.pipe is not None and call.pipe.started
         if not error.retryable or isinstance(error, LOCAL) or unclear or begun:

@@ -4,7 +4,7 @@ A single field never makes start-up fail: what is left unset follows from what i
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, Literal, override
+from typing import Annotated, Any, ClassVar, Literal, override
 
 from pydantic import BeforeValidator, Field
 
@@ -79,7 +79,12 @@ class Timeouts(Section):
 
 
 class Retry(Section):
-    """When a failed attempt is repeated: after a random pause that may grow with every attempt."""
+    """When a failed attempt is repeated: after a random pause that may grow with every attempt.
+
+    A kind whose vendor knows no idempotency keys states it in a subclass: there a key makes no repeat safe.
+    """
+
+    keys_count: ClassVar[bool] = True
 
     type: Literal["exponential", "none"] = Field(default="exponential", description=f"Kind of pauses; {_OFF}")
     attempts: int = Field(default=3, ge=1, le=10, description="Attempts at most, the first one included.")

@@ -28,7 +28,7 @@ class EventStream(StreamingResponse):
 
 def event(name: str, value: object) -> bytes:
     """Return one event with a contract value as its data."""
-    text = json.dumps(to_json(value), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(to_json(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return format_sse_event(event=name, data_str=text)
 
 

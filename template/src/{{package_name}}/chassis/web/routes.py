@@ -135,7 +135,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return a contract value as JSON: absent when unknown, times with six decimals."""
-    content = json.dumps(to_json(value), ensure_ascii=False, separators=(",", ":")).encode()
+    content = json.dumps(to_json(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     return Response(content, status, dict(headers or {}), media_type="application/json")
 
 

@@ -1,7 +1,8 @@
 """Pyannote: diarizes at pyannoteAI: the recording is uploaded, a job submitted, its end read or told.
 
 The job id of the port is the vendor's with the length of the recording behind it, which the vendor does not tell: so it
-is known after a restart too. The vendor deletes results after 24 hours and recordings after 48.
+is known after a restart too. The vendor deletes results after 24 hours and recordings after 48. It knows no idempotency
+keys: what may have been submitted is never submitted again (see `PyannoteRetry`).
 
 Source: https://docs.pyannote.ai/api-reference/diarize, /get-job and /upload-media.
 """
@@ -9,11 +10,11 @@ Source: https://docs.pyannote.ai/api-reference/diarize, /get-job and /upload-med
 import asyncio
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from pydantic import BaseModel, HttpUrl, SecretStr, ValidationError
 
-from ....chassis.contracts.errors import AdapterResponseError, RequestError
+from ....chassis.contracts.errors import AdapterResponseError, AdapterTimeoutError, RequestError
 from ....chassis.contracts.identity import new_id
 from ....chassis.http_client import get_json, post_json, put_file
 from ....chassis.http_failures import Where
@@ -22,9 +23,14 @@ from ....domain.diarization import AudioFile, DiarizationParams, Diarizer, Provi
 from .mapping import Job, Upload, job_of, port_id, request_body, split_id
 from .recording import check_recording
 from .settings import PyannoteConfig
+from .upload import is_safe
 from .webhook import check_signature
 
 _MAX_ENDS = 1000
+_READ_S = 10.0
+"""Longest time for reading a job: the limit of an attempt is made for uploads."""
+_LARGE_BYTES = 1_000_000
+"""Longer answers are taken apart in a thread: 200,000 turns would hold everybody else up for two seconds."""
 
 
 class Pyannote:
@@ -50,7 +56,9 @@ class Pyannote:
         # Nobody can guess the key; the vendor takes letters, digits and -_./ in it.
         media = f"media://{new_id('rec')}"
         upload = _read(Upload, await post_json(self._client, "media/input", {"url": media}, **where), where)
-        await put_file(self._storage, self._checked(upload.url, where), audio.path, **where)
+        if not is_safe(upload.url, self._config.base_url.scheme):
+            raise AdapterResponseError("the recording cannot be sent to the URL that was given", **where)
+        await put_file(self._storage, upload.url, audio.path, **where)
         body = request_body(media, self._config.model, params, self._webhook)
         submitted = _read(Job, await post_json(self._client, "diarize", body, **where), where)
         return port_id(submitted.job_id, duration_s)
@@ -65,11 +73,15 @@ class Pyannote:
             return ProviderJob(ProviderState.CANCELLED)
         where = Where(adapter=self._name, operation="get")
         vendor_id, duration_s = split_id(job_id)
-        answer = _read(Job, await get_json(self._client, f"jobs/{quote(vendor_id, safe='')}", **where), where)
         try:
-            job = job_of(answer, self._config.model, duration_s)
-        except ValueError:
-            raise AdapterResponseError("the state or the result of the job cannot be right", **where) from None
+            async with asyncio.timeout(_READ_S):
+                content = await get_json(self._client, f"jobs/{quote(vendor_id, safe='')}", **where)
+        except TimeoutError:
+            raise AdapterTimeoutError(f"no answer in {_READ_S:g} s", **where) from None
+        if len(content) > _LARGE_BYTES:
+            job = await asyncio.to_thread(self._job, content, duration_s, where)
+        else:
+            job = self._job(content, duration_s, where)
         if job.state.ended:
             self._remember(job_id, job.state)
         return job
@@ -90,16 +102,12 @@ class Pyannote:
         while len(self._ends) > _MAX_ENDS:
             self._ends.popitem(last=False)
 
-    def _checked(self, url: str, where: Where) -> str:
-        """Return the URL of an upload if it leads to a host, and hides the recording as well as the API does."""
-        schemes = {"https", self._config.base_url.scheme}
+    def _job(self, content: bytes, duration_s: float | None, where: Where) -> ProviderJob:
+        answer = _read(Job, content, where)
         try:
-            parts = urlsplit(url)
+            return job_of(answer, self._config.model, duration_s)
         except ValueError:
-            parts = urlsplit("")
-        if parts.scheme not in schemes or not parts.hostname:
-            raise AdapterResponseError("the upload has no URL with https", **where)
-        return url
+            raise AdapterResponseError("the state or the result of the job cannot be right", **where) from None
 
 
 class NotifyingPyannote(Pyannote):

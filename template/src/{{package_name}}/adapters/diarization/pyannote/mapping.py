@@ -66,6 +66,8 @@ def request_body(media: str, model: str, params: DiarizationParams, webhook: str
 def job_of(job: Job, model: str, duration_s: float | None) -> ProviderJob:
     """Return a job in the words of the domain; the vendor's texts stay behind.
 
+    A recording is at least as long as its last turn: a header may claim less than there is, and the vendor rounds.
+
     Raises:
         ValueError: for a state that is not known, or a result that cannot be right.
     """
@@ -77,7 +79,8 @@ def job_of(job: Job, model: str, duration_s: float | None) -> ProviderJob:
     if state is not ProviderState.SUCCEEDED:
         return ProviderJob(state, model=model)
     turns = [Segment(turn.start, turn.end, turn.speaker) for turn in _Output.model_validate(job.output).diarization]
-    return ProviderJob(state, 1.0, Diarization.of(turns, duration_s=duration_s), model)
+    known_s = None if duration_s is None else max([duration_s, *(turn.end_s for turn in turns)])
+    return ProviderJob(state, 1.0, Diarization.of(turns, duration_s=known_s), model)
 
 
 def port_id(vendor_id: str, duration_s: float | None) -> str:

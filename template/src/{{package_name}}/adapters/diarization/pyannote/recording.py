@@ -30,12 +30,17 @@ def check_recording(audio: AudioFile, max_duration_s: float) -> float | None:
 
 
 def _duration_of(path: Path) -> float | None:
-    """Read the header; what it claims counts only as far as the file goes."""
+    """Read the header; what it claims counts only as far as the file goes.
+
+    A file that was streamed and never finished claims no sound at all, with the sound behind it: its length is unknown.
+    """
     try:
         with path.open("rb") as file, wave.open(file) as header:
             frame_bytes = header.getnchannels() * header.getsampwidth()
-            begin = file.tell()
-            frames = min(header.getnframes(), (path.stat().st_size - begin) // frame_bytes)
-            return float(frames / header.getframerate())
-    except (wave.Error, EOFError, ArithmeticError):
+            present = path.stat().st_size - file.tell()
+            if header.getnframes() == 0 and present > 0:
+                return None
+            return float(min(header.getnframes(), present // frame_bytes) / header.getframerate())
+    # `wave` raises a bare RuntimeError where it cannot skip a chunk: a length is wrong, and other readers mind not.
+    except (wave.Error, EOFError, ArithmeticError, RuntimeError):
         return None

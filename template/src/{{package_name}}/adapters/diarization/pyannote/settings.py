@@ -1,21 +1,30 @@
 """Settings of pyannoteAI, and what guards its calls unless settings say otherwise."""
 
 from collections.abc import Iterable
-from typing import Literal, override
+from typing import ClassVar, Literal, override
 
 from pydantic import Field, HttpUrl, SecretStr
 
 from ....chassis.config.section import Contradiction, Environment
 from ....chassis.providers import HttpProviderConfig
-from ....chassis.resilience.settings import RateLimit, Resilience, Timeouts
+from ....chassis.resilience.settings import RateLimit, Resilience, Retry, Timeouts
 
 
 class PyannoteTimeouts(Timeouts):
     """An upload is part of submitting a job: 500 MiB at 40 Mbit/s."""
 
     control_attempt_s: float = Field(
-        default=120, gt=0, description="Longest time for one attempt to submit, which uploads the recording, or poll."
+        default=120, gt=0, description="Longest time for one attempt to submit, with the upload; of a poll: 10 s."
     )
+
+
+class PyannoteRetry(Retry):
+    """A job that may have been submitted is not submitted again: the vendor knows no idempotency keys, and bills both.
+
+    Source: https://docs.pyannote.ai/api-reference/diarize, which names no such header.
+    """
+
+    keys_count: ClassVar[bool] = False
 
 
 class PyannoteRateLimit(RateLimit):
@@ -33,6 +42,7 @@ class PyannoteResilience(Resilience):
     """Everything that guards the calls to pyannoteAI."""
 
     timeouts: PyannoteTimeouts = Field(default=PyannoteTimeouts(), description="Time limits.")
+    retry: PyannoteRetry = Field(default=PyannoteRetry(), description="Repeated attempts.")
     rate_limit: PyannoteRateLimit = Field(default=PyannoteRateLimit(), description="Attempts per second.")
 
 

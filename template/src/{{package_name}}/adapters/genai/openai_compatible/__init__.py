@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import Field, HttpUrl, ValidationError, model_validator
 
-from ....chassis.contracts.errors import AdapterResponseError, AdapterStreamInterruptedError, AdapterTransientError
+from ....chassis.contracts.errors import AdapterResponseError, AdapterStreamInterruptedError
 from ....chassis.http_client import post_events, post_json
 from ....chassis.http_failures import Where
 from ....chassis.providers import ProviderKind, Resources, TokenProviderConfig
 from ....domain.genai import Answer, GenerationParams, TextGenerator
 from .vendors import COMMON, VENDORS, VendorName
-from .wire import Chunk, Completion, Received, answer_of, explain_failure, request_body, streamed
+from .wire import Chunk, Completion, Received, answer_of, explain_failure, failure_in, request_body, streamed
 
 if TYPE_CHECKING:
     import httpx2
@@ -67,8 +67,8 @@ class OpenAICompatible:
             completion = Completion.model_validate_json(content)
         except ValidationError as error:
             # The text of a validation error would quote the answer.
-            count = error.error_count()
-            raise AdapterResponseError(f"the answer is no chat completion ({count} errors)", **where) from None
+            message = f"the answer is no chat completion ({error.error_count()} errors)"
+            raise failure_in(content, where) or AdapterResponseError(message, **where) from None
         return answer_of(completion, where)
 
     async def stream(self, prompt: str, params: GenerationParams) -> AsyncGenerator[str | Answer]:
@@ -101,14 +101,14 @@ def _is_end(data: str) -> bool:
 
 
 def _chunk(data: str, where: Where) -> Chunk:
+    content = data.encode()
     try:
-        chunk = Chunk.model_validate_json(data)
+        chunk = Chunk.model_validate_json(content)
     except ValidationError:
-        raise AdapterResponseError("a piece is no chat completion", **where) from None
-    if chunk.error:
-        code, known = explain_failure(data.encode())
-        error = known or AdapterTransientError
-        raise error("the provider reports a failure", **where, provider_code=code)
+        unreadable = AdapterResponseError("a piece is no chat completion", **where)
+        raise failure_in(content, where) or unreadable from None
+    if (chunk.error or not chunk.choices) and (failure := failure_in(content, where)):
+        raise failure
     return chunk
 
 

@@ -12,11 +12,11 @@ import json
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
-from ....chassis.contracts.errors import AdapterError, AdapterQuotaError, AdapterTransientError
+from ....chassis.contracts.errors import AdapterError, AdapterQuotaError, AdapterResponseError, AdapterTransientError
 from ....chassis.contracts.json import to_json
-from ....chassis.http_failures import Where
+from ....chassis.http_failures import Where, failure_within
 from ....domain.genai import Answer, FinishReason, Generation, GenerationParams, Usage
 from .vendors import Vendor
 
@@ -30,7 +30,11 @@ _FINISH_REASONS = {
     "function_call": FinishReason.INTERRUPTED,
     "insufficient_system_resource": FinishReason.INTERRUPTED,
 }
+_INVALID = "invalid_request_error"
 _NO_QUOTA = "insufficient_quota"
+_STATUSES = {"invalid_api_key": "401", "model_not_found": "404", "rate_limit_exceeded": "429", _INVALID: "400"}
+"""Which status codes stand for where there is none; many servers send the status itself as code."""
+
 _CODE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MOST_TOKENS = 10**12
 """A larger count is impossible."""
@@ -90,8 +94,7 @@ class Chunk(BaseModel):
     usage: Any = None
 
 
-class _Failure(BaseModel):
-    error: dict[str, Any]
+_JSON = TypeAdapter[Any](Any)
 
 
 def request_body(vendor: Vendor, model: str, prompt: str, params: GenerationParams, *, strict: bool) -> dict[str, Any]:
@@ -144,6 +147,7 @@ class Received:
     def __init__(self) -> None:
         """Begin with nothing."""
         self._texts: list[str] = []
+        self._begun = False
         self._whole = Completion(choices=[_Choice(message=_Message())])
 
     def add(self, chunk: Chunk) -> str:
@@ -152,6 +156,7 @@ class Received:
         whole.model, whole.usage = chunk.model or whole.model, chunk.usage or whole.usage
         text = ""
         for piece in (chunk.choices or ())[:1]:
+            self._begun = True
             delta = piece.delta or _Message()
             reason = _REFUSED if delta.refusal else piece.finish_reason
             if last.finish_reason != _REFUSED:
@@ -164,21 +169,44 @@ class Received:
         """Return the whole.
 
         Raises:
+            AdapterResponseError: if no piece had a choice.
             AdapterTransientError: if the server says that it failed.
         """
+        if not self._begun:
+            raise AdapterResponseError("no piece is one of a chat completion", **where)
         self._whole.choices[0].message.content = "".join(self._texts)
         return answer_of(self._whole, where)
 
 
 def explain_failure(content: bytes) -> tuple[str | None, type[AdapterError] | None]:
     """Return the code in the body of a failure; a quota that is used up comes as a rate limit otherwise."""
-    try:
-        error = _Failure.model_validate_json(content).error
-    except ValidationError:
-        return None, None
-    found = (str(error[name]) for name in ("code", "type") if isinstance(error.get(name), str | int))
-    codes = [code for code in found if _CODE.fullmatch(code)]
+    codes = _codes(_reported(content))
     return next(iter(codes), None), AdapterQuotaError if _NO_QUOTA in codes else None
+
+
+def failure_in(content: bytes, where: Where) -> AdapterError | None:
+    """Return the error for a failure that came with a status of success, or None where there is none."""
+    error, (code, known) = _reported(content), explain_failure(content)
+    statuses = [_STATUSES.get(found, found) for found in _codes(error)]
+    return failure_within(where, code, statuses, known) if error else None
+
+
+def _reported(content: bytes) -> dict[str, Any]:
+    """Return what a body says of a failure: under `error`, in a list too, or as a whole that calls itself an error."""
+    try:
+        body = _JSON.validate_json(content)
+    except ValidationError:
+        return {}
+    body = body[0] if isinstance(body, list) and body else body
+    if not isinstance(body, dict):
+        return {}
+    error = body.get("error") or (body if body.get("object") == _FAILED else {})
+    return error if isinstance(error, dict) else {"message": error}
+
+
+def _codes(error: dict[str, Any]) -> list[str]:
+    found = (str(error[name]) for name in ("code", "type") if isinstance(error.get(name), str | int))
+    return [code for code in found if _CODE.fullmatch(code)]
 
 
 def _counted(usage: object) -> Usage | None:

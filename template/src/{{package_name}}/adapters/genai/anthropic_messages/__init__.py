@@ -4,18 +4,18 @@ Source: the public API reference of `POST /v1/messages`, with its pages on versi
 streaming and structured outputs. Blocks and events of unknown kinds are passed over, as it demands.
 """
 
-import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, HttpUrl, ValidationError
 
-from ...chassis.contracts import errors
-from ...chassis.http_client import post_events, post_json
-from ...chassis.http_failures import Where
-from ...chassis.providers import ProviderKind, Resources, TokenProviderConfig
-from ...domain.genai import Answer, FinishReason, Generation, GenerationParams, TextGenerator, Usage
+from ....chassis.contracts import errors
+from ....chassis.http_client import post_events, post_json
+from ....chassis.http_failures import Where
+from ....chassis.providers import ProviderKind, Resources, TokenProviderConfig
+from ....domain.genai import Answer, FinishReason, Generation, GenerationParams, TextGenerator, Usage
+from .failures import explain_failure, failure_in
 
 if TYPE_CHECKING:
     import httpx2
@@ -30,24 +30,6 @@ _FINISH_REASONS = {
     "tool_use": FinishReason.INTERRUPTED,
 }
 type _Count = Annotated[int, Field(ge=0, le=10**12)]
-_CODE = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_INVALID = "invalid_request_error"
-_USED_UP = ("Your credit balance is too low", "You have reached your specified ")
-"""How the text begins when nothing is left to spend: neither status nor code tells that from a wrong request."""
-
-_ERRORS: Mapping[str, type[errors.AdapterError]] = {
-    "contract_spend_limit_reached": errors.AdapterQuotaError,
-    "enforced_spend_limit_reached": errors.AdapterQuotaError,
-    "organization_on_hold": errors.AdapterAuthenticationError,
-    "authentication_error": errors.AdapterAuthenticationError,
-    "permission_error": errors.AdapterAuthenticationError,
-    "billing_error": errors.AdapterQuotaError,
-    "not_found_error": errors.AdapterNotFoundError,
-    "rate_limit_error": errors.AdapterRateLimitedError,
-    "timeout_error": errors.AdapterTimeoutError,
-    "overloaded_error": errors.AdapterUnavailableError,
-}
-"""What codes mean, whatever status they come with; in a stream there is none."""
 
 
 class AnthropicMessagesConfig(TokenProviderConfig):
@@ -93,9 +75,14 @@ class _Message(_Head):
     type: Literal["message"] = "message"
     content: list[Any]
 
+
+class _Received(_Message):
+    begun: bool = False
+
     def add(self, event: _Event) -> str:
         """Take an event of a stream in and return its text; the counts of a later event replace earlier ones."""
         heads = {"message_start": event.message, "message_delta": event.delta}
+        self.begun = self.begun or event.type == "message_start"
         if event.type in heads:
             head = _Head.model_validate(heads[event.type])
             self.model, self.stop_reason = head.model or self.model, head.stop_reason or self.stop_reason
@@ -106,10 +93,6 @@ class _Message(_Head):
         blocks = pieces.get(event.type, [])
         self.content += blocks
         return _text(blocks)
-
-
-class _Failure(BaseModel):
-    error: dict[str, Any]
 
 
 class AnthropicMessages:
@@ -134,7 +117,8 @@ class AnthropicMessages:
             return answer_of(_Message.model_validate_json(content))
         except ValidationError:
             # The text of a validation error would quote the answer.
-            raise errors.AdapterResponseError("the answer is no message", **where) from None
+            unreadable = errors.AdapterResponseError("the answer is no message", **where)
+            raise failure_in(content, where) or unreadable from None
 
     async def stream(self, prompt: str, params: GenerationParams) -> AsyncGenerator[str | Answer]:
         """Ask for one message in pieces; an answer without the event of its end is one that was cut off.
@@ -144,7 +128,7 @@ class AnthropicMessages:
             RequestError: for params that this API does not take.
         """
         body, where = request_body(self._config, prompt, params), Where(adapter=self._name, operation="stream")
-        whole, data = _Message(content=[], usage={}), ""
+        whole, data = _Received(content=[], usage={}), ""
         body["stream"] = True
         events = post_events(self._client, _PATH, body, last=_is_last, explain=explain_failure, **where)
         async with aclosing(events):
@@ -153,6 +137,8 @@ class AnthropicMessages:
                     yield text
         if not _is_last(data):
             raise errors.AdapterStreamInterruptedError("no event of the end", **where)
+        if not whole.begun:
+            raise errors.AdapterResponseError("no event begins a message", **where)
         yield answer_of(whole)
 
     async def aclose(self) -> None:
@@ -160,15 +146,14 @@ class AnthropicMessages:
         await self._client.aclose()
 
 
-def _added(whole: _Message, data: str, where: Where) -> str:
+def _added(whole: _Received, data: str, where: Where) -> str:
     try:
         text = whole.add(event := _Event.model_validate_json(data))
     except ValidationError:
-        raise errors.AdapterResponseError("an event is no part of a message", **where) from None
-    if event.type == "error":
-        code, known = explain_failure(data.encode())
-        error = known or (errors.AdapterInvalidRequestError if code == _INVALID else errors.AdapterTransientError)
-        raise error("the provider reports a failure", **where, provider_code=code)
+        unreadable = errors.AdapterResponseError("an event is no part of a message", **where)
+        raise failure_in(data.encode(), where) or unreadable from None
+    if event.type == "error" and (failure := failure_in(data.encode(), where)):
+        raise failure
     return text
 
 
@@ -225,21 +210,6 @@ def _counted(usage: object) -> Usage | None:
         return None
     cached = (counted.cache_creation_input_tokens or 0) + (counted.cache_read_input_tokens or 0)
     return Usage(counted.input_tokens + cached, counted.output_tokens)
-
-
-def explain_failure(content: bytes) -> tuple[str | None, type[errors.AdapterError] | None]:
-    """Return the code in the body of a failure, and the class of error that it means."""
-    try:
-        error = _Failure.model_validate_json(content).error
-    except ValidationError:
-        return None, None
-    details = error.get("details")
-    found = (details.get("error_code") if isinstance(details, dict) else None, error.get("type"))
-    codes = [code for code in found if isinstance(code, str) and _CODE.fullmatch(code)]
-    known = next((_ERRORS[code] for code in codes if code in _ERRORS), None)
-    if _INVALID in codes and str(error.get("message")).startswith(_USED_UP):
-        known = errors.AdapterQuotaError
-    return next(iter(codes), None), known
 
 
 def _build(config: AnthropicMessagesConfig, resources: Resources) -> AnthropicMessages:
