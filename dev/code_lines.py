@@ -6,16 +6,16 @@ import tokenize
 from pathlib import Path
 
 BUDGETS = {
-    "chassis_core": 1900,
+    "chassis_core": 1920,
     "resilience": 1290,
-    "http": 250,
+    "http": 255,
     "web": 800,
     "cli": 430,
     "telemetry": 600,
     "redis": 600,
     "energy": 465,
-    "vendors": 640,
-    "seeded": 1110,
+    "vendors": 720,
+    "seeded": 1150,
 }
 """Lines of code at most, per group of a default render. Reasons: docs/explanation/decisions/0013-module-budget.md."""
 
