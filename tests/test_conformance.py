@@ -144,3 +144,36 @@ def test_the_gate_finds_a_defect_too(project: Path) -> None:
     done = run(project, str(project / ".venv/bin/python"), *command)
     assert 1 == done.returncode, done.stdout
     assert "Fix: Raise AdapterTransientError with request_state rejected" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        pytest.param("from ...chassis.http_client import post_jsn\n", "ImportError", id="import"),
+        pytest.param("def build(:\n", "SyntaxError", id="syntax"),
+    ],
+)
+def test_a_provider_that_cannot_be_imported_is_named(project: Path, line: str, told: str) -> None:
+    """Whichever provider is asked for, the line that keeps all of them from being read is shown, without a trace."""
+    broken = next((project / "src").iterdir()) / "adapters" / "genai" / "broken.py"
+    broken.write_text(line, encoding="utf-8")
+    try:
+        code, said = checklist(project, "good")
+    finally:
+        broken.unlink()
+    assert (1, True) == (code, told in said), said
+    assert f"{broken}:1" in said
+    assert "Traceback" not in said
+
+
+def test_settings_that_do_not_fit_are_told_once(project: Path) -> None:
+    """A mistake in the declaration is one failing rule with the name of the setting, not fifty."""
+    module = VENDOR.replace("tier=", 'settings={"modl": "m-1"},\n    tier=')
+    (project / "tests/adapters/genai/test_good.py").write_text(module, encoding="utf-8")
+    try:
+        code, said = checklist(project, "good")
+    finally:
+        (project / "tests/adapters/genai/test_good.py").write_text(VENDOR, encoding="utf-8")
+    assert (1, ["W01"]) == (code, re.findall(r"^failing +\w+ +(\w+)", said, re.MULTILINE)), said
+    assert "modl" in said
+    assert "rules are examined when these hold" in said
