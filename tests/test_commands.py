@@ -280,7 +280,7 @@ def test_openapi_names_every_route(my_service: Command) -> None:
     """`openapi` prints the document with a success and the problems of every operation."""
     document = json.loads(my_service("openapi").stdout)
     operations = [(path, method, found) for path, item in document["paths"].items() for method, found in item.items()]
-    assert 10 == len(operations)
+    assert 11 == len(operations)
     assert [] == [path for path, _, found in operations if path.startswith("/v1") and "4XX" not in found["responses"]]
     references = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document)))
     assert set() == references - set(document["components"]["schemas"])

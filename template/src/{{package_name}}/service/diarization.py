@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from ..chassis.contracts.call import CallRecord, recording
@@ -36,8 +37,7 @@ type Ended = Finished[domain.Diarization]
 _log = logging.getLogger(__name__)
 _CANCELLED = Failure("cancelled", "The work was cancelled.", retryable=False)
 _DEFECT = Failure.of(ServiceError("a defect"))
-_LARGE_BYTES = 1_000_000
-"""Reading more than this takes long enough to hold everybody else up."""
+_LARGE_BYTES = 1_000_000  # reading more takes long enough to hold everybody else up
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +90,7 @@ class DiarizationService:
     def check(
         self, *, provider: str | None = None, params: domain.DiarizationParams | None = None
     ) -> tuple[Chosen, Resolved]:
-        """Check what can be checked before any audio has arrived.
-
-        Raises:
-            RequestError: `unknown_provider`, or params that contradict each other.
-        """
+        """Check what can be checked before any audio has arrived; RequestError says what is wrong."""
         return self._providers.choose(provider), domain.behaviour_of(params, self._stated)
 
     async def get(self, id_: str) -> Envelope[domain.Diarization]:
@@ -132,11 +128,8 @@ class DiarizationService:
         known = self._providers.by_name.get(provider)
         if known is None or not isinstance(known.port, domain.Notifying):
             raise RequestError("No provider of this name sends notifications.", code="not_found", location="path")
-        awaited, read = self._awaited.of(provider), known.port.read_notification
-        if len(body) > _LARGE_BYTES:
-            told = await asyncio.to_thread(read, headers, body, awaited=awaited)
-        else:
-            told = read(headers, body, awaited=awaited)
+        read = partial(known.port.read_notification, headers, body, awaited=self._awaited.of(provider))
+        told = await asyncio.to_thread(read) if len(body) > _LARGE_BYTES else read()
         # While a thread reads, polling may have found the end.
         if told is not None and told[1].state.ended and told[0] in self._awaited.of(provider):
             await self._tools.runner.wait(self._awaited.tell(provider, *told))
