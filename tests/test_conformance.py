@@ -1,8 +1,11 @@
 """The conformance kit: it passes a good provider, finds every planted defect, and says how to mend it."""
 
 import json
+import os
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,8 +35,12 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def project(workshop: Workshop) -> Path:
-    """Return an installed project with a good provider and one per defect, all on the settings page."""
-    installed = workshop.install(ONLY_GENAI, variant="conformance")
+    """Return an installed project with a good provider and one per defect, all on the settings page.
+
+    Each worker has its own, since tests change it.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    installed = workshop.install(ONLY_GENAI, variant=f"conformance-{worker}")
     adapters, tests = next((installed / "src").iterdir()) / "adapters" / "genai", installed / "tests/adapters/genai"
     for name in ("", *DEFECTS):
         (adapters / f"{name or 'good'}.py").write_text(bad_providers.source(name), encoding="utf-8")
@@ -62,6 +69,17 @@ def checklist(project: Path, name: str) -> tuple[int, str]:
     """Return exit code and output of the checklist of a provider."""
     done = just(project, "checklist", name)
     return done.returncode, done.stdout + done.stderr
+
+
+@contextmanager
+def declared(project: Path, name: str, more: str) -> Iterator[None]:
+    """Have the declaration of a provider say something more, for a block."""
+    module = project / "tests" / "adapters" / "genai" / f"test_{name}.py"
+    module.write_text(VENDOR.replace("tier=", f"{more},\n    tier="), encoding="utf-8")
+    try:
+        yield
+    finally:
+        module.write_text(VENDOR, encoding="utf-8")
 
 
 def test_a_good_provider_keeps_every_rule(project: Path) -> None:
@@ -110,12 +128,8 @@ Vendor({declaration})
 
 def test_an_exemption_shows_its_reason(project: Path) -> None:
     """What is set aside stands in the table with the reason, and a check of one's own is run instead."""
-    module = VENDOR.replace("tier=", 'exempt={"B07": "the vendor moves its host"},\n    tier=')
-    (project / "tests/adapters/genai/test_follows_redirects.py").write_text(module, encoding="utf-8")
-    try:
+    with declared(project, "follows_redirects", 'exempt={"B07": "the vendor moves its host"}'):
         code, said = checklist(project, "follows_redirects")
-    finally:
-        (project / "tests/adapters/genai/test_follows_redirects.py").write_text(VENDOR, encoding="utf-8")
     assert 0 == code, said
     assert re.search(r"^exempt +robust +B07 .*\n +the vendor moves its host$", said, re.MULTILINE), said
 
@@ -168,12 +182,8 @@ def test_a_provider_that_cannot_be_imported_is_named(project: Path, line: str, t
 
 def test_settings_that_do_not_fit_are_told_once(project: Path) -> None:
     """A mistake in the declaration is one failing rule with the name of the setting, not fifty."""
-    module = VENDOR.replace("tier=", 'settings={"modl": "m-1"},\n    tier=')
-    (project / "tests/adapters/genai/test_good.py").write_text(module, encoding="utf-8")
-    try:
+    with declared(project, "good", 'settings={"modl": "m-1"}'):
         code, said = checklist(project, "good")
-    finally:
-        (project / "tests/adapters/genai/test_good.py").write_text(VENDOR, encoding="utf-8")
     assert (1, ["W01"]) == (code, re.findall(r"^failing +\w+ +(\w+)", said, re.MULTILINE)), said
     assert "modl" in said
     assert "rules are examined when these hold" in said

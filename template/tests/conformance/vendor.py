@@ -1,6 +1,6 @@
 """Vendor: what the test of a provider declares about it, so that the kit can play its vendor."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +52,12 @@ class Vendor:
     tier: Tier = Tier.WORKS
     exempt: Mapping[str, str] = field(default_factory=dict)
     own: Mapping[str, Own] = field(default_factory=dict)
+
+    def values(self, base_url: str, key: str, known: Collection[str]) -> dict[str, Any]:
+        """Return the settings at a base URL; URL and key only where the kind has such fields among the `known`."""
+        own = self.settings(base_url) if callable(self.settings) else self.settings
+        common = {"base_url": base_url, "api_key": key}
+        return {**{name: value for name, value in common.items() if name in known}, **own}
 
     def __post_init__(self) -> None:
         """Refuse rules that do not exist, and exemptions without a reason.
