@@ -1,0 +1,186 @@
+"""Database: the engine of one service, and the transactions that everything reads and writes in.
+
+SQLite locks as a whole: a transaction that reads before it writes would fail as soon as somebody else writes between
+the two, so that writers here begin as writers, one after another.
+Source: https://www.sqlite.org/lang_transaction.html, section 2.2.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from typing import Any
+
+from sqlalchemy import Connection, event, exc, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from ...chassis.contracts.errors import ServiceError
+from ...chassis.identity import SERVICE
+from .settings import DatabaseSection
+
+_RECYCLE_S = 1800
+"""Connections that are older are opened anew: something on the way may have forgotten them."""
+
+_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON")
+_MODE = "begin_mode"
+"""The execution option that says how a transaction begins on SQLite."""
+_UNCHECKED = "unchecked"
+"""The execution option that leaves references unchecked; SQLite takes that before a transaction only."""
+
+
+class StorageUnavailableError(ServiceError):
+    """The database does not answer, is locked for too long, or lacks a migration; trying again later may help."""
+
+    default_code = "storage_unavailable"
+    default_message = "The service cannot reach its data."
+    default_retryable = True
+
+
+class DanglingError(Exception):
+    """A change of tables would leave references that lead nowhere; it was undone."""
+
+
+class Database:
+    """Opens connections when they are first needed; safe to share between tasks of one event loop."""
+
+    def __init__(self, section: DatabaseSection) -> None:
+        """Prepare the engine; nothing is connected yet."""
+        self.section = section
+        self.dialect = section.dialect
+        self.engine = _open_sqlite(section) if self.dialect == "sqlite" else _open_postgresql(section)
+        self._writers: AbstractAsyncContextManager[Any] = asyncio.Lock() if self.dialect == "sqlite" else nullcontext()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Read in one transaction, which is given up at the end.
+
+        Raises:
+            StorageUnavailableError: if the database cannot be asked.
+        """
+        with _translated():
+            async with self.engine.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """Read and write in one transaction: all of it is kept at the end of the block, or nothing after an error.
+
+        Raises:
+            StorageUnavailableError: if the database cannot be asked, or was locked for too long.
+        """
+        with _translated():
+            async with self._writers, self.engine.connect() as connection:
+                await connection.execution_options(**{_MODE: "IMMEDIATE"})
+                async with connection.begin():
+                    yield connection
+
+    @asynccontextmanager
+    async def restructuring(self) -> AsyncIterator[AsyncConnection]:
+        """Change tables on SQLite like `writing`; references are checked at the end, since a change means a copy.
+
+        Raises:
+            StorageUnavailableError: as `writing` does.
+            DanglingError: if a reference leads nowhere afterwards.
+        """
+        with _translated():
+            async with self._writers, self.engine.connect() as connection:
+                await connection.execution_options(**{_MODE: "IMMEDIATE", _UNCHECKED: True})
+                async with connection.begin():
+                    yield connection
+                    dangling = (await connection.execute(text("PRAGMA foreign_key_check"))).all()
+                    if dangling:
+                        raise DanglingError(f"{len(dangling)} rows of {dangling[0][0]} refer to nothing")
+                await connection.invalidate()  # it does not check references
+
+    async def ping(self) -> None:
+        """Ask the database for a sign of life.
+
+        Raises:
+            StorageUnavailableError: if there is none.
+        """
+        async with self.reading() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+
+def _open_sqlite(section: DatabaseSection) -> AsyncEngine:
+    engine = create_async_engine(
+        section.address,
+        # The driver is kept from beginning transactions on its own.
+        connect_args={"timeout": section.lock_wait_s, "isolation_level": None},
+        pool_size=section.pool_connections,
+        max_overflow=0,
+        pool_timeout=section.pool_wait_s,
+    )
+    event.listen(engine.sync_engine, "connect", _set_up)
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def _set_up(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    options: Mapping[str, Any] = connection.get_execution_options()
+    if options.get(_UNCHECKED):
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+    connection.exec_driver_sql(f"BEGIN {options.get(_MODE, 'DEFERRED')}")
+
+
+def _open_postgresql(section: DatabaseSection) -> AsyncEngine:
+    settings = {
+        "application_name": SERVICE,
+        "timezone": "UTC",
+        "statement_timeout": f"{section.statement_timeout_s * 1000:.0f}",
+    }
+    return create_async_engine(
+        section.address,
+        connect_args={"timeout": section.connect_timeout_s, "server_settings": settings},
+        pool_size=section.pool_connections,
+        max_overflow=0,
+        pool_timeout=section.pool_wait_s,
+        pool_recycle=_RECYCLE_S,
+        pool_pre_ping=True,
+    )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn what says that the database cannot be asked into an error of this service."""
+    try:
+        yield
+    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, OSError) as error:
+        raise StorageUnavailableError(_reason(error)) from error
+    except exc.DBAPIError as error:
+        state = _sqlstate(error)
+        if not error.connection_invalidated and state[:2] not in _PASSING and state not in _UNDEFINED:
+            raise
+        raise StorageUnavailableError(_reason(error)) from error
+
+
+_PASSING = ("08", "53", "57")
+"""Classes of SQLSTATE: the connection, resources, an operator's intervention."""
+
+_UNDEFINED = ("42P01", "42703")
+"""A table or a column is missing: this version of the service runs before its migration.
+
+Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
+
+
+def _sqlstate(error: exc.DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or "")
+
+
+def _reason(error: Exception) -> str:
+    """Return a text for the log, without the statement and its values."""
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    return f"{type(cause).__name__}: {cause}"

@@ -1,0 +1,189 @@
+"""Migrating: brings the tables to what the code expects, one process at a time; tells where they stand.
+
+On SQLite everything is one transaction. On PostgreSQL each file is one, so that a file can leave it where the engine
+asks for that (`CREATE INDEX CONCURRENTLY`).
+"""
+
+import asyncio
+import hashlib
+import time
+from argparse import Namespace
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...chassis.contracts.errors import ServiceError
+from ...chassis.identity import SERVICE
+from .chains import OWN, Chain, all_chains
+from .database import Database
+
+_ASK_AGAIN_S = 0.2
+_LOCK = int.from_bytes(hashlib.sha256(f"{SERVICE}/migrate".encode()).digest()[:8], signed=True)
+"""Key of the advisory lock: the same for every process of this service."""
+
+
+class MigrationError(ServiceError):
+    """The tables cannot be migrated; the message says why."""
+
+    default_code = "migration_failed"
+
+    def __init__(self, message: str) -> None:
+        """Show the text as it is: whoever migrates is an operator."""
+        super().__init__(message, user_message=message)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the tables of one chain stand, and where the code expects them; None before the first version."""
+
+    chain: str
+    current: str | None
+    head: str | None
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether the code finds what it expects."""
+        return self.current == self.head
+
+
+async def standings(database: Database, chains: Sequence[Chain]) -> tuple[Standing, ...]:
+    """Return where the chains stand; changes nothing."""
+    heads = await asyncio.to_thread(lambda: [_head(chain) for chain in chains])
+    async with database.reading() as connection:
+        current = [await connection.run_sync(_current, chain) for chain in chains]
+    return tuple(
+        Standing(chain.name, *pair) for chain, pair in zip(chains, zip(current, heads, strict=True), strict=True)
+    )
+
+
+async def upgrade(database: Database) -> tuple[Standing, ...]:
+    """Bring all chains to their heads; of two who do that at the same time, the second finds nothing left to do.
+
+    Raises:
+        MigrationError: if another process migrates for too long, or a chain has several heads.
+    """
+    chains = all_chains()
+    await asyncio.to_thread(lambda: [_head(chain) for chain in chains])
+    async with _alone(database) as connection:
+        for chain in chains:
+            if chain.prepare is not None:
+                await chain.prepare(database.section)
+            await connection.run_sync(_within, chain, chains, lambda config: command.upgrade(config, "head"))
+    return await standings(database, chains)
+
+
+async def downgrade(database: Database, name: str, steps: int) -> tuple[Standing, ...]:
+    """Lead one chain back by some versions; what only the newer versions could keep is lost.
+
+    Raises:
+        MigrationError: if no chain has the name, or it has fewer versions.
+    """
+    chains = all_chains()
+    chain = next((chain for chain in chains if chain.name == name), None)
+    if chain is None:
+        raise MigrationError(f"No chain is named {name!r}; expected one of {', '.join(c.name for c in chains)}.")
+    async with _alone(database) as connection:
+        target = await connection.run_sync(_earlier, chain, steps)
+        await connection.run_sync(_within, chain, chains, lambda config: command.downgrade(config, target))
+    return await standings(database, chains)
+
+
+async def new_migration(database: Database, words: str) -> Path:
+    """Write the next file of your chain, with what the tables in the code have beyond those in the database.
+
+    Raises:
+        MigrationError: if the database is not at the head of your chain.
+    """
+    chains = all_chains()
+    own = next(chain for chain in chains if chain.name == OWN)
+    if not all(standing.ready for standing in await standings(database, chains)):
+        raise MigrationError("The database is behind the code; run `migrate` first.")
+    number = f"{len(list(_scripts(own).walk_revisions())) + 1:04d}"
+
+    def write(config: Config) -> Path:
+        made = command.revision(config, words, autogenerate=True, rev_id=number)
+        if made is None or isinstance(made, list):
+            raise MigrationError("Nothing was written.")
+        return Path(made.path)
+
+    async with database.writing() as connection:
+        return await connection.run_sync(_within, own, chains, write)
+
+
+def _config(chain: Chain) -> Config:
+    config = Config(cmd_opts=Namespace(quiet=True))
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", str(chain.versions).replace("%", "%%"))
+    config.set_main_option("file_template", "v%%(rev)s_%%(slug)s")
+    return config
+
+
+def _scripts(chain: Chain) -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config(chain))
+
+
+def _head(chain: Chain) -> str | None:
+    heads = _scripts(chain).get_heads()
+    if len(heads) > 1:
+        raise MigrationError(
+            f"The chain {chain.name!r} has several heads: {', '.join(heads)}; let one follow the other."
+        )
+    return heads[0] if heads else None
+
+
+def _current(connection: Connection, chain: Chain) -> str | None:
+    context = MigrationContext.configure(connection, opts={"version_table": chain.version_table})
+    return ", ".join(context.get_current_heads()) or None
+
+
+def _earlier(connection: Connection, chain: Chain, steps: int) -> str:
+    current = _current(connection, chain)
+    passed = (
+        [script.revision for script in _scripts(chain).walk_revisions("base", current or "base")] if current else []
+    )
+    if not 1 <= steps <= len(passed):
+        raise MigrationError(f"The chain {chain.name!r} can be led back by at most {len(passed)} versions.")
+    return [*passed, "base"][steps]
+
+
+def _within[T](connection: Connection, chain: Chain, chains: Sequence[Chain], work: Callable[[Config], T]) -> T:
+    config = _config(chain)
+    given: dict[str, Any] = {"connection": connection, "chain": chain}
+    config.attributes.update(given, others=[other for other in chains if other is not chain])
+    return work(config)
+
+
+@asynccontextmanager
+async def _alone(database: Database) -> AsyncIterator[AsyncConnection]:
+    """Open a connection for changes of tables, while no other process has one."""
+    if database.dialect == "sqlite":
+        async with database.restructuring() as connection:
+            yield connection
+        return
+    async with database.engine.connect() as guard, database.engine.connect() as connection:
+        await guard.execution_options(isolation_level="AUTOCOMMIT")
+        await _lock(guard, time.monotonic() + database.section.lock_wait_s)
+        await connection.execute(text("SET statement_timeout = 0"))
+        await connection.commit()
+        try:
+            yield connection
+            await connection.commit()
+        finally:
+            await guard.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
+
+
+async def _lock(connection: AsyncConnection, limit: float) -> None:
+    while not await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK}):
+        if time.monotonic() > limit:
+            raise MigrationError("Another process is migrating; try again when it has finished.")
+        await asyncio.sleep(_ASK_AGAIN_S)

@@ -1,0 +1,1 @@
+"""Migrations of the template's own tables, and the environment in which all migrations run."""

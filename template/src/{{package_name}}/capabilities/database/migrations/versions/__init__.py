@@ -1,0 +1,1 @@
+"""The chain: each file leads from the tables of the one before to its own."""

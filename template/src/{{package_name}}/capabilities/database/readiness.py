@@ -1,0 +1,37 @@
+"""Readiness: whether the database answers, and has the tables that this version of the service expects."""
+
+import asyncio
+from importlib import import_module
+from types import ModuleType
+
+from .database import Database, StorageUnavailableError
+
+
+def _migrating() -> ModuleType:
+    """Import what brings Alembic, which takes long enough to hold everybody else up."""
+    return import_module(".migrating", __package__)
+
+
+class Readiness:
+    """Asks the database. Once the tables were found as expected, only for a sign of life: nobody leads them back."""
+
+    def __init__(self, database: Database) -> None:
+        """Begin without knowing."""
+        self._database = database
+        self._migrated = False
+
+    async def ping(self) -> None:
+        """Return if the service can work with the database.
+
+        Raises:
+            StorageUnavailableError: if it does not answer, or `migrate` has not run.
+        """
+        if self._migrated:
+            await self._database.ping()
+            return
+        migrating = await asyncio.to_thread(_migrating)
+        behind = [one for one in await migrating.standings(self._database, migrating.all_chains()) if not one.ready]
+        if behind:
+            chains = ", ".join(f"{one.chain} ({one.current or 'nothing'} of {one.head})" for one in behind)
+            raise StorageUnavailableError(f"the database is behind: {chains}; run `migrate`")
+        self._migrated = True

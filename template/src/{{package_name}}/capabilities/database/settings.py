@@ -1,0 +1,55 @@
+"""Settings of the database."""
+
+import re
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from ...chassis.config.section import Section
+
+_SQLITE = re.compile(r"sqlite(\+aiosqlite)?://(/.*)?", re.DOTALL)
+_POSTGRESQL = re.compile(r"postgres(ql)?(\+asyncpg)?://.+", re.DOTALL)
+
+
+class DatabaseSection(Section):
+    """Where the data lie, and how long they stay."""
+
+    url: str = Field(
+        default="sqlite:///my-service.db",
+        repr=False,
+        description="Where the data lie: sqlite:///file.db, or postgresql://user:password@host:5432/name.",
+    )
+    pool_connections: int = Field(default=10, ge=1, description="Connections that one process opens at most.")
+    pool_wait_s: float = Field(default=5, gt=0, description="How long a request waits for a connection, in seconds.")
+    connect_timeout_s: float = Field(default=5, gt=0, description="How long connecting may take, in seconds.")
+    statement_timeout_s: float = Field(default=30, gt=0, description="How long one statement may take, in seconds.")
+    lock_wait_s: float = Field(
+        default=30, gt=0, description="How long a writer waits for others (SQLite), and `migrate` for another one."
+    )
+    keep_answers: bool = Field(default=True, description="Keep the envelopes of answered calls, not only of long work.")
+    retention_days: float = Field(
+        default=30, gt=0, description="Envelopes and audit entries that are older are deleted, in days."
+    )
+    replay_hours: float = Field(
+        default=24, gt=0, description="How long a repeated Idempotency-Key gets the first answer again, in hours."
+    )
+    compress_over_bytes: int = Field(default=16384, ge=0, description="Documents of more bytes are compressed.")
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, url: str) -> str:
+        if _SQLITE.fullmatch(url) or _POSTGRESQL.fullmatch(url):
+            return url
+        message = "expected sqlite:///file.db or postgresql://user:password@host:5432/name"
+        raise ValueError(message)
+
+    @property
+    def dialect(self) -> Literal["sqlite", "postgresql"]:
+        """Return the engine behind the URL."""
+        return "sqlite" if self.url.startswith("sqlite") else "postgresql"
+
+    @property
+    def address(self) -> str:
+        """Return the URL with the driver that is used here."""
+        driver = "sqlite+aiosqlite" if self.dialect == "sqlite" else "postgresql+asyncpg"
+        return f"{driver}:{self.url.partition(':')[2]}"

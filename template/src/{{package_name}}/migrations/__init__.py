@@ -1,0 +1,1 @@
+"""Your migrations: the line of changes of your tables."""
