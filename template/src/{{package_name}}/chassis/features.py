@@ -15,27 +15,33 @@ from .resilience.assembly import MiddlewareKind
 if TYPE_CHECKING:
     import typer
     from fastapi import APIRouter
+    from starlette.types import ASGIApp
 
     from .cli.session import Session
     from .config.settings import Settings
+
+
+async def _nothing(container: Container, settings: "Settings") -> None:
+    del container, settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
     """One object or capability; `FEATURE` of its module.
 
-    `name` is the first part of its settings' variables. `router` and `commands` are functions so that the web
-    framework is imported only to serve, and the command line only to parse. `middlewares` are steps that the settings
-    of a provider may name.
+    `name` is the first part of its settings' variables; without a `section` it has none, and without `install` it
+    puts nothing into the container. `router` and `commands` are functions so that the web framework is imported only
+    to serve, and the command line only to parse. `middlewares` are steps that the settings of a provider may name.
     """
 
     name: str
-    section: type[Section]
-    install: "Callable[[Container, Settings], Awaitable[None]]"
+    section: type[Section] = Section
+    install: "Callable[[Container, Settings], Awaitable[None]]" = _nothing
     catalogue: Catalogue[Any] | None = None
     router: "Callable[[Settings], APIRouter] | None" = None
     commands: "Callable[[typer.Typer, Session], None] | None" = None
     capability: bool = False
+    around: "Callable[[ASGIApp, Container], ASGIApp] | None" = None
     middlewares: Mapping[str, MiddlewareKind] = field(default_factory=dict)
 
 

@@ -26,14 +26,10 @@ if TYPE_CHECKING:
     from .resilience.spans import Spans
 
 
-async def _nothing(container: Container, settings: Settings) -> None:
-    del container, settings
-
-
 OWN_FEATURES = (
-    Feature(name="http", section=HttpSection, install=_nothing),
-    Feature(name="log", section=LogSection, install=_nothing),
-    Feature(name="redis", section=RedisSection, install=_nothing),
+    Feature(name="http", section=HttpSection),
+    Feature(name="log", section=LogSection),
+    Feature(name="redis", section=RedisSection),
 )
 """The chassis' own settings; they install nothing."""
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from .contracts.context import current, entered
 from .contracts.envelope import Envelope, Failed, Succeeded
 from .contracts.json import Json
-from .contracts.work import LongWork, Work
+from .contracts.work import EnvelopeStore, Keep, LongWork, Work, unkept
 from .identity import SERVICE
 
 if TYPE_CHECKING:
@@ -45,9 +45,11 @@ class MemoryStore:
         else:
             self._open[envelope.id] = envelope
 
-    async def load(self, id_: str) -> Envelope[Any] | None:
-        """Return the newest envelope, or None for an id that is not known (any more)."""
-        return self._open.get(id_) or self._finished.get(id_)
+    async def load[T](self, id_: str, result: type[T], *, of: str) -> Envelope[T] | None:
+        """Return the newest envelope `of` an object, with results of a type; None for an id not known (any more)."""
+        del result  # it is what was saved
+        found = self._open.get(id_) or self._finished.get(id_)
+        return found if found is not None and found.provenance.object == of else None
 
 
 class InProcessRunner:
@@ -99,13 +101,30 @@ class InProcessRunner:
             await asyncio.wait(tasks)
 
 
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Where a capability keeps envelopes: those of long work, and those of answered calls."""
+
+    store: EnvelopeStore
+    keep: Keep
+
+
 def long_work(container: "Container") -> LongWork:
-    """Return what a capability provides for long work, otherwise run it inside this process."""
-    if LongWork in container:
-        return container[LongWork]
-    runner = InProcessRunner()
-    container.on_close(runner.aclose)
-    return container.provide(LongWork, LongWork(runner, MemoryStore(), "in_process"))
+    """Return what a capability provides for long work, otherwise run it inside this process.
+
+    Call it after everything that the work needs was built: the work ends before that is closed.
+    """
+    if LongWork not in container:
+        store = container[Storage].store if Storage in container else MemoryStore()
+        container.provide(LongWork, LongWork(InProcessRunner(), store, "in_process"))
+    work = container[LongWork]
+    container.on_close(work.runner.aclose)
+    return work
+
+
+def keeping(container: "Container") -> Keep:
+    """Return what keeps the envelopes of answered calls; without such a capability nothing does."""
+    return container[Storage].keep if Storage in container else unkept
 
 
 _PIECE_BYTES = 1024 * 1024

@@ -99,7 +99,7 @@ class DiarizationService:
         Raises:
             RequestError: `not_found`.
         """
-        envelope = await self._tools.store.load(id_)
+        envelope = await self._tools.store.load(id_, domain.Diarization, of=self.NAME)
         if envelope is None:
             raise RequestError("No diarization has this id.", code="not_found", location="path")
         return envelope

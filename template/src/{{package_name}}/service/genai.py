@@ -23,6 +23,7 @@ from ..chassis.contracts.money import Price
 from ..chassis.contracts.policy import Level, Resolved
 from ..chassis.contracts.providers import Provider, Providers
 from ..chassis.contracts.schemas import Follows, SchemaLanguage, parsed
+from ..chassis.contracts.work import Keep, unkept
 from ..domain.genai import (
     POLICY_VERSION,
     Answer,
@@ -66,7 +67,7 @@ type StreamItem = Delta | Finished[Generation]
 class GenAIService:
     """Generates text with whichever provider a request or the settings name."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works with, each named by its caller
         self,
         providers: Providers[TextGenerator],
         *,
@@ -77,6 +78,7 @@ class GenAIService:
         max_concurrent: int,
         schemas: SchemaLanguage,
         prices: Mapping[str, Price] = MappingProxyType({}),
+        keep: Keep = unkept,
     ) -> None:
         """Take the providers with their prices, and what the settings state; counts are per service and batch."""
         self._providers = providers
@@ -87,6 +89,7 @@ class GenAIService:
         self._max_concurrent = max_concurrent
         self._schemas = schemas
         self._prices = prices
+        self._keep = keep
 
     async def generate(self, request: GenerationRequest) -> Finished[Generation]:
         """Answer one request; a provider's failure comes back as a failed envelope.
@@ -160,11 +163,11 @@ class GenAIService:
                 answer = item or _cut_off(prepared)
                 with suppress(AdapterError):  # the answer is whole, whatever comes of its connection
                     await anext(stream, None)
-                yield self._succeeded(prepared, id_, provenance, record, answer)
+                yield await self._succeeded(prepared, id_, provenance, record, answer)
             except AdapterError as error:
                 if pieces and prepared.allow_partials and not isinstance(error, UnusableAnswerError):
                     answer = Answer(Generation("".join(pieces), FinishReason.INTERRUPTED))
-                    yield self._succeeded(prepared, id_, provenance, record, answer, cut=error.code)
+                    yield await self._succeeded(prepared, id_, provenance, record, answer, cut=error.code)
                 else:
                     yield self._failed(prepared, id_, provenance, record, error)
 
@@ -174,7 +177,7 @@ class GenAIService:
             try:
                 effective = GenerationParams.of(prepared.behaviour.values)
                 answer = await prepared.provider.port.generate(prepared.request.prompt, effective)
-                return self._succeeded(prepared, id_, provenance, record, answer)
+                return await self._succeeded(prepared, id_, provenance, record, answer)
             except ServiceError as error:
                 if isinstance(error, RequestError) and not record.attempts:
                     raise  # no provider was called
@@ -197,7 +200,7 @@ class GenAIService:
             started_at=started,
         )
 
-    def _succeeded(
+    async def _succeeded(
         self, prepared: _Prepared, id_: str, provenance: Provenance, record: CallRecord, answer: Answer, cut: str = ""
     ) -> Succeeded[Generation]:
         provenance = provenance.after(record, finished_at=self._clock.now(), model=answer.model)
@@ -212,7 +215,8 @@ class GenAIService:
         if price is not None and usage is not None:
             cost = price.cost(usage.input_tokens, usage.output_tokens)
             result = replace(result, usage=replace(usage, cost=cost))
-        return Succeeded(id=id_, result=result, warnings=warnings, provenance=provenance)
+        envelope = Succeeded(id=id_, result=result, warnings=warnings, provenance=provenance)
+        return replace(envelope, warnings=(*warnings, *await self._keep(envelope)))
 
     def _failed(
         self, prepared: _Prepared, id_: str, provenance: Provenance, record: CallRecord, error: ServiceError

@@ -15,6 +15,7 @@ from ..chassis.contracts.policy import Level
 from ..chassis.features import Feature
 from ..chassis.identity import origin
 from ..chassis.providers import Catalogue, TokenProviderConfig, install_providers
+from ..chassis.work import keeping
 from ..domain.genai import OPERATIONS, PROFILES, TextGenerator
 from ..service.genai import GenAIService
 from ..transport.cli.genai import register
@@ -78,6 +79,7 @@ async def install(container: Container, settings: Settings) -> None:
             for instance in settings.instances_of("genai")
             if isinstance(instance.config, TokenProviderConfig) and (price := instance.config.price.stated())
         },
+        keep=keeping(container),
     )
     container.provide(GenAIService, service)
 

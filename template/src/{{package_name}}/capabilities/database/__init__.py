@@ -1,24 +1,61 @@
 """Database: data that outlive the process, on SQLite or PostgreSQL. Its FEATURE."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from ...chassis.config.settings import Settings
+from ...chassis.container import Container
+from ...chassis.contracts.work import unkept
 from ...chassis.features import Feature
+from ...chassis.work import Storage
 from .commands import register
 from .settings import DatabaseSection
 
 if TYPE_CHECKING:
-    from ...chassis.config.settings import Settings
-    from ...chassis.container import Container
+    from fastapi import APIRouter
+    from starlette.types import ASGIApp
 
 
-async def install(container: "Container", settings: "Settings") -> None:
-    """Open the database; it is connected to when it is first needed."""
+async def install(container: Container, settings: Settings) -> None:
+    """Open the database, which is connected to when it is first needed, and offer what is kept in it."""
     from .database import Database  # noqa: PLC0415 - brings SQLAlchemy
+    from .envelopes import DatabaseStore  # noqa: PLC0415 - as above
     from .readiness import Readiness  # noqa: PLC0415 - as above
+    from .replies import Replies  # noqa: PLC0415 - as above
+    from .retention import Sweeper  # noqa: PLC0415 - as above
 
-    database = container.provide(Database, Database(settings[DatabaseSection]))
+    section = settings[DatabaseSection]
+    database = container.provide(Database, Database(section))
     container.on_close(database.aclose)
     container.add_ping("database", Readiness(database).ping)
+    container.on_close(Sweeper(database, section).aclose)
+    store = container.provide(DatabaseStore, DatabaseStore(database, compress_over_bytes=section.compress_over_bytes))
+    container.on_close(store.aclose)
+    kept = timedelta(hours=section.replay_hours)
+    container.provide(Replies, Replies(database, kept=kept, compress_over_bytes=section.compress_over_bytes))
+    container.provide(Storage, Storage(store, store.keep if section.keep_answers else unkept))
 
 
-FEATURE = Feature(name="database", section=DatabaseSection, install=install, commands=register, capability=True)
+def router(_: Settings) -> "APIRouter":
+    """Return the routes."""
+    from .routes import build_router  # noqa: PLC0415 - brings the web framework
+
+    return build_router()
+
+
+def around(app: "ASGIApp", container: Container) -> "ASGIApp":
+    """Wrap the application in the layer that answers repeated requests."""
+    from .replaying import Replaying  # noqa: PLC0415 - brings SQLAlchemy
+
+    return Replaying(app, container)
+
+
+FEATURE = Feature(
+    name="database",
+    section=DatabaseSection,
+    install=install,
+    router=router,
+    commands=register,
+    capability=True,
+    around=around,
+)

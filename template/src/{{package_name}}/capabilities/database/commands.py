@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .database import Database
     from .migrating import Standing
 
+Check = Annotated[bool, typer.Option("--check", help="Change nothing; exit with 1 if anything is left to do.")]
+
 type _Standings = "tuple[Standing, ...]"
 
 
@@ -23,9 +25,7 @@ def register(app: typer.Typer, session: Session) -> None:
 
     @app.command()
     def migrate(
-        check: Annotated[
-            bool, typer.Option("--check", help="Change nothing; exit with 1 if anything is left to do.")
-        ] = False,  # noqa: E501, FBT002 - a flag
+        check: Check = False,  # noqa: FBT002 - a flag of the command line
         down: Annotated[int | None, typer.Option(min=1, help="Lead a chain back by so many versions.")] = None,
         chain: Annotated[str, typer.Option(help="The chain to lead back.")] = "own",
         new: Annotated[str | None, typer.Option(help="Write the next migration of your tables, described so.")] = None,

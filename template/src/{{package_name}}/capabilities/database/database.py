@@ -6,6 +6,7 @@ Source: https://www.sqlite.org/lang_transaction.html, section 2.2.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import Any
@@ -18,6 +19,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from ...chassis.contracts.errors import ServiceError
 from ...chassis.identity import SERVICE
 from .settings import DatabaseSection
+
+_log = logging.getLogger(__name__)
 
 _RECYCLE_S = 1800
 """Connections that are older are opened anew: something on the way may have forgotten them."""
@@ -158,12 +161,12 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, OSError) as error:
-        raise StorageUnavailableError(_reason(error)) from error
+        raise _unavailable(error) from error
     except exc.DBAPIError as error:
         state = _sqlstate(error)
         if not error.connection_invalidated and state[:2] not in _PASSING and state not in _UNDEFINED:
             raise
-        raise StorageUnavailableError(_reason(error)) from error
+        raise _unavailable(error) from error
 
 
 _PASSING = ("08", "53", "57")
@@ -180,7 +183,9 @@ def _sqlstate(error: exc.DBAPIError) -> str:
     return str(getattr(error.orig, "sqlstate", None) or "")
 
 
-def _reason(error: Exception) -> str:
-    """Return a text for the log, without the statement and its values."""
+def _unavailable(error: Exception) -> StorageUnavailableError:
+    """Write the reason to the log, without the statement and its values, and return what callers learn."""
     cause = error.orig if isinstance(error, exc.DBAPIError) else error
-    return f"{type(cause).__name__}: {cause}"
+    reason = f"{type(cause).__name__}: {cause}"
+    _log.warning("database_unavailable", extra={"error": reason})
+    return StorageUnavailableError(reason)

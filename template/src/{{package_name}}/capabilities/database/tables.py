@@ -98,7 +98,7 @@ class ReplyRow(TemplateTable):
     scope: Mapped[str] = mapped_column(String(64), primary_key=True)
     claim: Mapped[str] = mapped_column(String(64))
     claimed_until: Mapped[datetime] = mapped_column(Utc)
-    request_sha256: Mapped[str | None] = mapped_column(String(64))
+    request: Mapped[str | None] = mapped_column(String(96))
     status: Mapped[int | None] = mapped_column()
     headers: Mapped[list[list[str]] | None] = mapped_column(Document)
     body: Mapped[bytes | None] = mapped_column(LargeBinary)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
-from .envelope import Envelope
+from .envelope import Envelope, Notice, Succeeded
 from .json import Json
 
 
@@ -18,9 +18,18 @@ class EnvelopeStore(Protocol):
         """Keep the envelope, replacing an older one of the same id."""
         ...
 
-    async def load(self, id_: str) -> Envelope[Any] | None:
-        """Return the newest envelope, or None for an id that is not known (any more)."""
+    async def load[T](self, id_: str, result: type[T], *, of: str) -> Envelope[T] | None:
+        """Return the newest envelope `of` an object, with results of a type; None for an id not known (any more)."""
         ...
+
+
+type Keep = Callable[[Succeeded[Any]], Awaitable[tuple[Notice, ...]]]
+"""Keeps the envelope of an answered call, where anything keeps them; returns what the caller should know of that."""
+
+
+async def unkept(_: Succeeded[Any]) -> tuple[Notice, ...]:
+    """Keep nothing."""
+    return ()
 
 
 type Work = Callable[[str, Mapping[str, Json]], Awaitable[None]]
@@ -43,6 +52,10 @@ class WorkRunner(Protocol):
 
     async def cancel(self, id_: str) -> None:
         """Stop the work and wait until it has stopped; unknown or finished work is left alone."""
+        ...
+
+    async def aclose(self) -> None:
+        """Take up no more work and return when none is under way; a second call does nothing."""
         ...
 
 

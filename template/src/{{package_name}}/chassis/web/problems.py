@@ -24,6 +24,8 @@ STATUS: Mapping[str, int] = {
     "not_found": 404,
     "method_not_allowed": 405,
     "already_finished": 409,
+    "conflict": 409,
+    "precondition_failed": 412,
     "body_too_large": 413,
     "unsupported_media": 415,
     "invalid_request": 422,
@@ -33,6 +35,7 @@ STATUS: Mapping[str, int] = {
     "prompt_too_long": 422,
     "unreadable_audio": 422,
     "unsupported_source": 422,
+    "precondition_required": 428,
     "headers_too_large": 431,
     "internal_error": 500,
     "provider_error": 502,
@@ -41,6 +44,7 @@ STATUS: Mapping[str, int] = {
     "provider_quota_exhausted": 503,
     "circuit_open": 503,
     "overloaded": 503,
+    "storage_unavailable": 503,
     "provider_timeout": 504,
     "deadline_exceeded": 504,
 }
@@ -66,12 +70,13 @@ _MAX_POINTER_CHARS = 256
 
 
 class ValidationProblem(Exception):  # noqa: N818 - it is answered, not handled
-    """A request that does not have the expected form; `errors` are those of the document."""
+    """A request that does not have the expected form; `errors` are those of the document, which lists `most`."""
 
-    def __init__(self, errors: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, errors: Sequence[Mapping[str, Any]], most: int = _MAX_ERRORS) -> None:
         """Keep the errors."""
         super().__init__("the request does not have the expected form")
         self.errors = errors
+        self.most = most
 
 
 class CallFailed(Exception):  # noqa: N818 - it is answered, not handled
@@ -169,7 +174,7 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(ValidationProblem)
     async def of_form(request: Request, error: ValidationProblem) -> Response:
-        return _of_errors(request, error.errors)
+        return _of_errors(request, error.errors, error.most)
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> Response:
@@ -212,7 +217,7 @@ def _error(detail: Mapping[str, Any], above: str = "") -> dict[str, str]:
     return {"in": str(place), "pointer": pointer[:_MAX_POINTER_CHARS], "code": code, "message": message}
 
 
-def _of_errors(request: Request, errors: Sequence[Mapping[str, Any]]) -> Response:
+def _of_errors(request: Request, errors: Sequence[Mapping[str, Any]], most: int = _MAX_ERRORS) -> Response:
     codes = {error["code"] for error in errors}
     code = codes.pop() if len(codes) == 1 else "invalid_request"
     first = errors[0]
@@ -220,5 +225,5 @@ def _of_errors(request: Request, errors: Sequence[Mapping[str, Any]]) -> Respons
     more = len(errors) - 1
     if more:
         detail += f" ({more} more)"
-    listed = errors[:_MAX_ERRORS] if code != "malformed_json" or first["pointer"] else []
+    listed = errors[:most] if code != "malformed_json" or first["pointer"] else []
     return problem(code, detail, instance=request.url.path, errors=listed)

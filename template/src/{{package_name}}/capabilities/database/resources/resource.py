@@ -14,7 +14,8 @@ class Resource:
 
     `body` checks what callers write (creation and replacement); its fields are columns of `table`. `record` describes
     what they read. Callers may filter by the columns in `filters` (equality, and ranges where the column has an
-    order), sort by those in `sorts` and search for words in those in `search`; everything else is refused.
+    order; one of JSON holds a list of texts, and is filtered by its members), sort by those in `sorts`, which should
+    have an index that ends in the id, and search for words in those in `search`; everything else is refused.
     """
 
     name: str

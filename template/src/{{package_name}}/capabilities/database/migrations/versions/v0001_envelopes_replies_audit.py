@@ -39,7 +39,7 @@ def upgrade() -> None:
         sa.Column("scope", sa.String(64), nullable=False),
         sa.Column("claim", sa.String(64), nullable=False),
         sa.Column("claimed_until", _TIME, nullable=False),
-        sa.Column("request_sha256", sa.String(64)),
+        sa.Column("request", sa.String(96)),
         sa.Column("status", sa.Integer()),
         sa.Column("headers", _JSON),
         sa.Column("body", sa.LargeBinary()),

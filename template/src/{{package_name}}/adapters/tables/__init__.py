@@ -1,0 +1,1 @@
+"""Tables of the service; each module has those of one resource."""

@@ -1,0 +1,164 @@
+"""Envelopes: kept as JSON with the version of their schema, and read again whatever version wrote them."""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
+from sqlalchemy import Row, Table, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ...chassis.contracts.call import CallRecord
+from ...chassis.contracts.envelope import Envelope, Failed, Failure, Notice, Pending, Running, Succeeded, failed
+from ...chassis.contracts.errors import ServiceError
+from ...chassis.contracts.json import Json, to_json
+from .database import Database
+from .packing import packed, unpacked
+from .tables import EnvelopeRow
+from .upcasting import upcast
+
+LEASE_S = 30.0
+"""How long unfinished work counts as worked on after the last sign of life of the process that does it."""
+
+_INTERRUPTED = Failure("interrupted", "The process that worked on it ended.", retryable=True)
+_UNKEPT = Notice("not_kept", "The answer could not be stored and cannot be read again.")
+_ID = re.compile(r"[a-z0-9_]{1,64}")
+_OPEN = ("pending", "running")
+_MOST_LISTED = 100
+_log = logging.getLogger(__name__)
+_insert = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+class DatabaseStore:
+    """Keeps the newest envelope of each id.
+
+    With `lease_s`, unfinished work belongs to this process: when it shows no sign of life for so long, the work counts
+    as failed. Without, something else sees to it that work goes on.
+    """
+
+    def __init__(self, database: Database, *, compress_over_bytes: int, lease_s: float | None = LEASE_S) -> None:
+        """Keep envelopes in a database."""
+        self._database = database
+        self._compress_over_bytes = compress_over_bytes
+        self._lease_s = lease_s
+        self._mine: set[str] = set()
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def save(self, envelope: Envelope[Any]) -> None:
+        """Keep the envelope, replacing an older one of the same id; one that has ended is not opened again."""
+        unfinished = isinstance(envelope, Pending | Running)
+        values = self._columns(envelope, awaited=unfinished and self._lease_s is not None)
+        statement = _insert[self._database.dialect](_TABLE).values(values)
+        replaced = {name: statement.excluded[name] for name in values if name not in ("id", "created_at")}
+        ended_or_still_open = or_(statement.excluded.status.not_in(_OPEN), _TABLE.c.status.in_(_OPEN))
+        statement = statement.on_conflict_do_update(index_elements=["id"], set_=replaced, where=ended_or_still_open)
+        async with self._database.writing() as connection:
+            await connection.execute(statement)
+        if unfinished and self._lease_s is not None:
+            self._hold(envelope.id, self._lease_s)
+        else:
+            self._mine.discard(envelope.id)
+
+    async def load[T](self, id_: str, result: type[T], *, of: str) -> Envelope[T] | None:
+        """Return the newest envelope `of` an object, with results of a type; None for an id not known (any more)."""
+        row = await self._row(id_)
+        if row is None or row.object != of:
+            return None
+        envelope: Envelope[T] = _reader(result).validate_python(document_of(row))
+        if row.awaited_until is None or row.awaited_until > _now() or id_ in self._mine:
+            return envelope
+        interrupted = failed(envelope, _INTERRUPTED, CallRecord(), at=_now())
+        await self.save(interrupted)
+        return interrupted
+
+    async def keep(self, envelope: Succeeded[Any]) -> tuple[Notice, ...]:
+        """Keep the envelope of an answered call; a caller who was answered does not pay for our failure to keep it."""
+        try:
+            await self.save(envelope)
+        except ServiceError as error:
+            _log.error("envelope_not_kept", extra={"envelope_id": envelope.id, "error": str(error)})
+            return (_UNKEPT,)
+        return ()
+
+    async def document(self, id_: str) -> Mapping[str, Json] | None:
+        """Return the newest envelope of an id as JSON in today's form, whatever object it is of."""
+        row = await self._row(id_)
+        return None if row is None else document_of(row)
+
+    async def documents(self, fingerprint: str) -> Sequence[Mapping[str, Json]]:
+        """Return the newest envelopes for what has this fingerprint, at most 100, as JSON in today's form."""
+        asked = select(_TABLE).where(_TABLE.c.fingerprint == fingerprint)
+        newest = asked.order_by(_TABLE.c.created_at.desc(), _TABLE.c.id.desc()).limit(_MOST_LISTED)
+        async with self._database.reading() as connection:
+            return [document_of(row) for row in await connection.execute(newest)]
+
+    async def aclose(self) -> None:
+        """Show no more signs of life."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._renewing
+
+    async def _row(self, id_: str) -> Row[Any] | None:
+        if _ID.fullmatch(id_) is None:
+            return None  # and may hold what the database refuses
+        async with self._database.reading() as connection:
+            return (await connection.execute(select(_TABLE).where(_TABLE.c.id == id_))).first()
+
+    def _columns(self, envelope: Envelope[Any], *, awaited: bool) -> dict[str, Any]:
+        document = to_json(envelope)
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        long = len(text) > self._compress_over_bytes
+        now = _now()
+        return {
+            "id": envelope.id,
+            "object": envelope.provenance.object,
+            "status": envelope.status,
+            "fingerprint": envelope.provenance.fingerprint,
+            "schema_version": envelope.schema_version,
+            "document": None if long else document,
+            "packed": packed(text, 0) if long else None,
+            "created_at": envelope.provenance.created_at,
+            "updated_at": now,
+            "awaited_until": now + timedelta(seconds=self._lease_s or 0) if awaited else None,
+        }
+
+    def _hold(self, id_: str, lease_s: float) -> None:
+        self._mine.add(id_)
+        if self._renewing is None or self._renewing.done():
+            self._renewing = asyncio.create_task(self._renew(lease_s))
+
+    async def _renew(self, lease_s: float) -> None:
+        while self._mine:
+            await asyncio.sleep(lease_s / 3)
+            statement = update(_TABLE).where(_TABLE.c.id.in_(list(self._mine)), _TABLE.c.status.in_(_OPEN))
+            try:
+                async with self._database.writing() as connection:
+                    await connection.execute(statement.values(awaited_until=_now() + timedelta(seconds=lease_s)))
+            except ServiceError as error:
+                _log.warning("work_not_renewed", extra={"error": str(error)})
+
+
+_TABLE: Table = EnvelopeRow.metadata.tables[EnvelopeRow.__tablename__]
+
+
+def document_of(row: Row[Any]) -> Any:
+    """Return the document of a row in today's form."""
+    document = json.loads(unpacked(row.packed)) if row.packed is not None else row.document
+    return upcast(document)
+
+
+@lru_cache(maxsize=64)
+def _reader(result: Any) -> TypeAdapter[Any]:
+    union = Pending | Running | Succeeded[result] | Failed
+    return TypeAdapter(Annotated[union, Field(discriminator="status")])
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,104 @@
+"""Heartbeat: keeps the lease of a worker, and takes over the jobs of workers whose lease has lapsed.
+
+It lives in a thread and on a connection of its own: neither a busy event loop nor jobs that hold every connection make
+a worker that is alive look dead.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from .leases import Leases
+
+EXIT_LOST = 75
+"""`EX_TEMPFAIL`: start me again. Source: sysexits.h."""
+
+_BEATS = 6
+"""How often a lease is renewed while it lasts."""
+
+_log = logging.getLogger(__name__)
+
+
+def leave() -> None:
+    """End the process on the spot.
+
+    The jobs run elsewhere by now. Only this ends whatever still runs here, threads included; a process that is started
+    anew begins without anything left of the old one.
+    """
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    os._exit(EXIT_LOST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succession:
+    """How jobs are taken over: who runs some, and what hands the jobs of an executor over; both block."""
+
+    executors: Callable[[], Iterable[str]]
+    hand_over: Callable[[str], int]
+    grace_s: float
+
+
+class Heartbeat:
+    """Beats from `start` to `stop`.
+
+    Nothing is taken over within `grace_s` of an outage, since the others have to find back first, nor after the start,
+    since nobody knows what was before. A worker that is cut off from the database goes on until it learns that its
+    lease is gone: most often it is the database that is away, and then nobody can take anything over.
+    """
+
+    def __init__(
+        self, leases: Leases, executor_id: str, succession: Succession, lost: Callable[[], None] = leave
+    ) -> None:
+        """Take what to keep; `lost` is called in the thread, and does not return to a process that goes on."""
+        self._leases = leases
+        self._executor_id = executor_id
+        self._succession = succession
+        self._lost = lost
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="jobs-heartbeat", daemon=True)
+        self._away = False
+        self._trusted_at = time.monotonic() + succession.grace_s
+
+    def start(self) -> None:
+        """Begin; the lease has been taken."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and wait until the thread has ended."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._stopping.wait(self._leases.lease_s / _BEATS):
+            try:
+                if not self._leases.renew(self._executor_id):
+                    _log.error("worker_lease_lost", extra={"executor": self._executor_id})
+                    self._lost()
+                    return
+                self._back()
+                if time.monotonic() >= self._trusted_at:
+                    self._take_over()
+            except SQLAlchemyError as error:
+                if not self._away:
+                    _log.warning("worker_cut_off", extra={"error": f"{type(error).__name__}: {error}"})
+                self._away = True
+
+    def _back(self) -> None:
+        if self._away:
+            self._away = False
+            self._trusted_at = time.monotonic() + self._succession.grace_s
+            _log.info("worker_reconnected", extra={"executor": self._executor_id})
+
+    def _take_over(self) -> None:
+        self._leases.end_lapsed()
+        # Whoever runs a job took a lease before: in this order nobody is missed who has just begun.
+        running = set(self._succession.executors())
+        for executor_id in sorted(running - self._leases.holders()):
+            jobs = self._succession.hand_over(executor_id)
+            _log.warning("jobs_taken_over", extra={"executor": executor_id, "jobs": jobs})

@@ -1,0 +1,38 @@
+"""Internals: everything that is used of DBOS beyond what it promises; a test fails when any of it changes.
+
+Relied on, in DBOS 3.4: `DBOSClient._sys_db`, its `run_migrations()` and `verify_migrations()`, and its
+`reenqueue_for_recovery(job, executors, queue)`, which returns a running job to its queue if, and only if, it still
+belongs to one of the executors. Whoever ran it before can then record nothing any more: each run has a token.
+`verify_migrations` and `reenqueue_for_recovery` have no public counterpart without an executor in the process.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from dbos import DBOSClient
+from dbos.error import DBOSInitializationError
+
+from .engine import open_client
+
+
+def migrate_engine(engine: sa.Engine) -> None:
+    """Bring the tables of DBOS to what its installed version expects; safe to run by several at once."""
+    _system(open_client(engine)).run_migrations()
+
+
+def behind(client: DBOSClient) -> str | None:
+    """Return what is missing from the tables of DBOS, or None."""
+    try:
+        _system(client).verify_migrations()
+    except DBOSInitializationError as error:
+        return str(error)
+    return None
+
+
+def hand_over(client: DBOSClient, job_id: str, executor_id: str, queue: str) -> bool:
+    """Return a running job of an executor to its queue, to `queue` if it has none; tell whether it was still its."""
+    return bool(_system(client).reenqueue_for_recovery(job_id, [executor_id], queue))
+
+
+def _system(client: DBOSClient) -> Any:
+    return client._sys_db  # noqa: SLF001 - this is the one module that may

@@ -1,0 +1,127 @@
+"""Running: what surrounds the code of a job while it runs, and what that code may call.
+
+A job is begun again from its beginning after the process that ran it has ended; its completed steps are not: they
+return what they returned before. Everything that must not happen twice belongs into a step.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ...chassis.contracts.errors import ServiceError
+from .serializer import original
+
+
+class Interrupted(BaseException):
+    """The process stops and the job does not: it is begun again elsewhere. Not a cancellation."""
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One run of a job in this process."""
+
+    id: str
+    begun_at: datetime
+    task: asyncio.Task[Any]
+    children: int = 0
+    cancelled: bool = False
+    interrupted: bool = False
+
+    def cancel(self) -> None:
+        """Have the code of the job see a cancellation."""
+        self.cancelled = True
+        self.task.cancel()
+
+    def interrupt(self) -> None:
+        """End the code of the job where it stands, without telling it that it was cancelled."""
+        self.interrupted = True
+        self.task.cancel()
+
+    def child_id(self) -> str:
+        """Return the id of the next job that this one enqueues; the same ones when it is begun again."""
+        self.children += 1
+        return f"{self.id}_{self.children}"
+
+
+RUN: ContextVar[Run | None] = ContextVar("run", default=None)
+
+
+class Body[T]:
+    """The code of a job, awaited; an interruption reaches it as `Interrupted` instead of as a cancellation."""
+
+    def __init__(self, work: Awaitable[T], run: Run) -> None:
+        """Take the code, which has not begun."""
+        self._work = work
+        self._run = run
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        """Pass everything through but the cancellation of an interrupted run."""
+        code = self._work.__await__()
+        step: Callable[[], Any] = lambda: next(code)  # noqa: E731 - replaced in each turn
+        while True:
+            try:
+                awaited = step()
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            try:
+                sent = yield awaited
+            except asyncio.CancelledError as error:
+                thrown: BaseException = Interrupted() if self._run.interrupted else error
+                step = lambda thrown=thrown: code.throw(thrown)  # type: ignore[attr-defined, misc] # noqa: E731
+            except BaseException as error:  # noqa: BLE001 - it is passed on
+                step = lambda error=error: code.throw(error)  # noqa: E731
+            else:
+                step = lambda sent=sent: code.send(sent)  # noqa: E731
+
+
+async def step[T](
+    function: Callable[..., Awaitable[T]],
+    *arguments: Any,
+    name: str | None = None,
+    attempts: int = 1,
+    pause_s: float = 1.0,
+    timeout_s: float | None = None,
+) -> T:
+    """Call a coroutine function once: a job that is begun again gets the recorded result, or the recorded error.
+
+    The result is plain JSON. A failed step is tried again up to `attempts` times, after a pause that doubles each time,
+    unless its error says that this is useless. Outside a job it is an ordinary call.
+    """
+    if RUN.get() is None:
+        return await function(*arguments)
+    from dbos import DBOS, StepOptions  # noqa: PLC0415 - only where jobs run
+    from dbos.error import DBOSMaxStepRetriesExceeded  # noqa: PLC0415 - as above
+
+    async def call() -> T:
+        return await function(*arguments)
+
+    options = StepOptions(
+        name=name or function.__qualname__,
+        retries_allowed=attempts > 1,
+        max_attempts=attempts,
+        interval_seconds=pause_s,
+        should_retry=_useful,
+        timeout_seconds=timeout_s,
+    )
+    try:
+        return await DBOS.run_step_async(options, call)
+    except DBOSMaxStepRetriesExceeded as error:
+        raise original(error) from error
+
+
+async def sleep(seconds: float) -> None:
+    """Wait; a job that is begun again waits for what is left."""
+    if RUN.get() is None:
+        await asyncio.sleep(seconds)
+        return
+    from dbos import DBOS  # noqa: PLC0415 - only where jobs run
+
+    await DBOS.sleep_async(seconds)
+
+
+def _useful(error: BaseException) -> bool:
+    return not isinstance(error, ServiceError) or error.retryable
