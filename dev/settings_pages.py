@@ -13,6 +13,7 @@ _PAGES = {
     "docs/settings.md.jinja": ("##", ()),
     ".env.example.jinja": ("# ---", ("--format", "env")),
 }
+_EVERYTHING = ("--data", "capabilities=[database, jobs]")
 _GENAI, _DIARIZATION = "'genai' in objects", "'diarization' in objects"
 _CONDITIONS = {
     "genai": _GENAI,
@@ -23,6 +24,8 @@ _CONDITIONS = {
     "provider energy": _DIARIZATION,
     "provider pyannote": _DIARIZATION,
     "every provider": "objects",
+    "database": "'database' in chosen_capabilities",
+    "jobs": "'jobs' in chosen_capabilities",
 }
 """The condition under which a group of settings exists; groups without one always do."""
 
@@ -32,7 +35,7 @@ def main() -> int:
     sync()
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "my-service"
-        failed = run("copier", "copy", "--defaults", "--quiet", "--vcs-ref=HEAD", str(ROOT), str(project))
+        failed = run("copier", "copy", "--defaults", "--quiet", "--vcs-ref=HEAD", *_EVERYTHING, str(ROOT), str(project))
         if failed:
             return failed
         subprocess.run([str(uv()), "sync", "--quiet"], cwd=project, env=environment(), check=True)

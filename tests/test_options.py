@@ -9,15 +9,35 @@ from typing import Any
 import pytest
 import yaml
 
-from rendering import DEFAULT, MINIMAL, ONLY_DIARIZATION, ONLY_GENAI, Answers, Workshop, files, tool
+from rendering import (
+    DEFAULT,
+    FULLEST,
+    MINIMAL,
+    ONLY_DIARIZATION,
+    ONLY_GENAI,
+    WITH_DATABASE,
+    Answers,
+    Workshop,
+    files,
+    tool,
+)
 
-CONDITION = re.compile(r"\{% if '(\w+)' not in (\w+)\|default\(\['(\w+)'\]\) %\}(/[^{}]+)\{% endif %\}")
-OPTIONS = ("genai", "diarization")
-WITHOUT = {"genai": ONLY_DIARIZATION, "diarization": ONLY_GENAI}
+CONDITION = re.compile(r"\{% if '(\w+)' not in (\w+)\|default\((\[.*?\])\) %\}(/[^{}]+)\{% endif %\}")
+OPTIONS = ("genai", "diarization", "database", "jobs")
+GONE_WITH = {"database": {"jobs"}}
+"""What cannot be without an option."""
+WITHOUT = {
+    "genai": {**FULLEST, **ONLY_DIARIZATION},
+    "diarization": {**FULLEST, **ONLY_GENAI},
+    "database": DEFAULT,
+    "jobs": WITH_DATABASE,
+}
 TOKENS = {
     "genai": r"gen_?ai|(?<!typer\.)\becho\b|openai|prompt|\bgenerations?\b|\bgenerate\b|(?<!add_)completion"
     r"|language model|temperature|max_output",
     "diarization": r"diariz|energy|numpy|wav\b|multipart|speaker|(?<!, )\brecording\b(?![(:])|audio|spool|upload",
+    "database": r"database|sqlalchemy|sqlite|postgres|alembic|\bmigrat|recordings|\bsql\b",
+    "jobs": r"dbos|durable|/v1/jobs|my-service jobs|capabilities[./]jobs|\bworkers?\b",
 }
 ALLOWED = {
     ("genai", "src/*/chassis/contracts/identity.py"): "the vector of the contract, executed as a doctest",
@@ -30,15 +50,28 @@ ALLOWED = {
     ("diarization", "compose.yaml"): "a read-only container needs a place for the uploads of any object",
     ("diarization", "tests/proofs/test_processes.py"): "numpy must not be imported, whoever brings it",
 }
-COMMANDS = {"genai": {"generate"}, "diarization": {"diarize"}}
-ROUTES = {"genai": "/v1/generations", "diarization": "/v1/diarizations"}
-DEPENDENCIES = {"genai": set[str](), "diarization": {"numpy", "python-multipart"}}
+COMMANDS = {"genai": {"generate"}, "diarization": {"diarize"}, "database": {"migrate"}, "jobs": {"jobs", "worker"}}
+ROUTES = {
+    "genai": ("/v1/generations",),
+    "diarization": ("/v1/diarizations",),
+    "database": ("/v1/recordings", "/v1/audit", "/v1/envelopes"),
+    "jobs": ("/v1/jobs",),
+}
+DEPENDENCIES = {
+    "genai": {"jsonschema-rs"},
+    "diarization": {"numpy", "python-multipart"},
+    "database": {"aiosqlite", "alembic", "asyncpg", "sqlalchemy"},
+    "jobs": {"dbos"},
+}
 COMMON_ROUTES = {"/livez", "/readyz", "/metrics", "/info"}
 CASES = [
     pytest.param(DEFAULT, {"genai", "diarization"}, id="both"),
     pytest.param(ONLY_GENAI, {"genai"}, id="genai"),
     pytest.param(ONLY_DIARIZATION, {"diarization"}, id="diarization"),
     pytest.param(MINIMAL, set(), id="none"),
+    pytest.param(WITH_DATABASE, {"genai", "diarization", "database"}, id="database"),
+    pytest.param({**MINIMAL, **FULLEST}, {"database", "jobs"}, id="capabilities"),
+    pytest.param({**MINIMAL, "capabilities": ["jobs"]}, {"database", "jobs"}, id="jobs"),
 ]
 
 
@@ -51,7 +84,8 @@ def conditions(template: Path) -> list[tuple[str, str]]:
             continue
         match = CONDITION.fullmatch(entry)
         assert match is not None, f"{entry}: expected one guarded condition around one anchored pattern"
-        assert ("objects", match[1]) == (match[2], match[3])
+        guards = {"objects": f"['{match[1]}']", "chosen_capabilities": "[]"}
+        assert guards[match[2]] == match[3], f"{entry}: an update renders it against old answers"
         found.append((match[1], match[4]))
     return found
 
@@ -64,7 +98,7 @@ def matched(project: Path, pattern: str) -> set[str]:
 
 def test_each_optional_file_has_one_owner(workshop: Workshop) -> None:
     """A pattern names something that exists, has no trailing slash, and no file belongs to two options."""
-    project = workshop.render(DEFAULT)
+    project = workshop.render(FULLEST)
     owners: dict[str, set[str]] = {}
     for owner, pattern in conditions(workshop.template()):
         assert not pattern.endswith("/")
@@ -86,9 +120,9 @@ def test_patterns_do_not_repeat_each_other(workshop: Workshop) -> None:
 @pytest.mark.parametrize("option", OPTIONS)
 def test_option_off_leaves_out_exactly_its_files(workshop: Workshop, option: str) -> None:
     """Without an option its own files are missing and all others are there."""
-    full = workshop.render(DEFAULT)
+    full, gone = workshop.render(FULLEST), {option, *GONE_WITH.get(option, ())}
     owned = {
-        name for owner, pattern in conditions(workshop.template()) if owner == option for name in matched(full, pattern)
+        name for owner, pattern in conditions(workshop.template()) if owner in gone for name in matched(full, pattern)
     }
     assert set(files(full)) - owned - {"LICENSE"} == set(files(workshop.render(WITHOUT[option]))) - {"LICENSE"}
 
@@ -99,7 +133,8 @@ def test_option_off_leaves_no_word(workshop: Workshop, option: str, alone: bool)
     """Without an option no rendered file, path or name speaks of it."""
     project = workshop.render(MINIMAL if alone else WITHOUT[option])
     token = re.compile(TOKENS[option], re.IGNORECASE)
-    own = set() if alone else _own(workshop, next(iter(set(OPTIONS) - {option})))
+    gone = {option, *GONE_WITH.get(option, ())}
+    own = set() if alone else set[str]().union(*(_own(workshop, other) for other in set(OPTIONS) - gone))
     found = []
     for name, path in files(project).items():
         if path.suffix == ".wav" or name in own or _is_allowed(option, name):
@@ -121,7 +156,7 @@ def test_allowances_are_needed(workshop: Workshop) -> None:
 
 
 def _own(workshop: Workshop, option: str) -> set[str]:
-    full = workshop.render(DEFAULT)
+    full = workshop.render(FULLEST)
     return {
         name for owner, pattern in conditions(workshop.template()) if owner == option for name in matched(full, pattern)
     }
@@ -140,7 +175,7 @@ def test_dependencies_follow_the_options(workshop: Workshop, answers: Answers, o
     optional = set().union(*DEPENDENCIES.values())
     assert set().union(*(DEPENDENCIES[option] for option in on)) == names & optional
     assert sorted(listed) == listed
-    assert [] == [entry for entry in listed if not re.fullmatch(r"[a-z0-9-]+>=[0-9.]+,<[0-9]+", entry)]
+    assert [] == [entry for entry in listed if not re.fullmatch(r"[a-z0-9-]+(\[[a-z]+\])?>=[0-9.]+,<[0-9.]+", entry)]
 
 
 @pytest.mark.parametrize(("answers", "on"), CASES)
@@ -162,5 +197,5 @@ def test_commands_and_routes_follow_the_options(workshop: Workshop, answers: Ans
     assert {"serve", "openapi", "config", "providers", *(name for o in on for name in COMMANDS[o])} == shown
     paths = json.loads(tool(project, "my-service", "openapi", "--json").stdout)["paths"]
     assert COMMON_ROUTES <= set(paths)
-    assert on == {option for option, prefix in ROUTES.items() if any(path.startswith(prefix) for path in paths)}
-    assert set() == {path for path in paths if not path.startswith(tuple(ROUTES[o] for o in on))} - COMMON_ROUTES
+    assert on == {option for option, prefixes in ROUTES.items() if any(path.startswith(prefixes) for path in paths)}
+    assert set() == {path for path in paths if not path.startswith(tuple(prefix for o in on for prefix in ROUTES[o]))} - COMMON_ROUTES

@@ -21,11 +21,11 @@ import pytest
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from rendering import Workshop, clean_environment, run
+from rendering import FULLEST, Workshop, clean_environment, run
 from tools import ROOT
 
 COPIER = str(Path(sys.executable).with_name("copier"))
-QUESTIONS = ["project_name", "description", "author", "objects", "license"]
+QUESTIONS = ["project_name", "description", "author", "objects", "capabilities", "license"]
 FORBIDDEN = ("_tasks", "_migrations", "_jinja_extensions")
 CONTROL = "control characters are not possible; use plain text such as My Service."
 LETTERS = "letters beyond a-z are not possible; use plain ones, such as My Service."
@@ -153,7 +153,7 @@ def test_every_reserved_name_is_refused(document: dict[str, Any]) -> None:
 
 def test_reserved_names_are_complete(document: dict[str, Any], workshop: Workshop) -> None:
     """Keywords, modules of the standard library, and names of all dependencies are reserved."""
-    project = workshop.install()
+    project = workshop.install(FULLEST)
     lock = tomllib.loads((project / "uv.lock").read_text(encoding="utf-8"))
     packages = {package["name"].replace("-", "_") for package in lock["package"]} - {"my_service"}
     script = "import importlib.metadata as m, json; print(json.dumps(list(m.packages_distributions())))"

@@ -41,6 +41,7 @@ class Feature:
     router: "Callable[[Settings], APIRouter] | None" = None
     commands: "Callable[[typer.Typer, Session], None] | None" = None
     capability: bool = False
+    durable: bool = False
     around: "Callable[[ASGIApp, Container], ASGIApp] | None" = None
     middlewares: Mapping[str, MiddlewareKind] = field(default_factory=dict)
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ..adapters import diarization as adapters
 from ..chassis.clock import SystemClock
-from ..chassis.config.section import Contradiction, Environment, ObjectSection, Section
+from ..chassis.config.section import Contradiction, Environment, LongWorkSection, Section
 from ..chassis.config.settings import Settings
 from ..chassis.container import Container
 from ..chassis.contracts.policy import Level
@@ -32,13 +32,12 @@ class DiarizationDefaults(Section):
     max_speakers: int | None = Field(default=None, ge=1, description="Most speakers to expect.")
 
 
-class DiarizationSection(ObjectSection):
+class DiarizationSection(LongWorkSection):
     """Settings of diarization."""
 
     provider: str = Field(default="energy", description="Name of the provider that answers when a request names none.")
     max_upload_bytes: int = Field(default=500 * 1024 * 1024, ge=1, description="Largest upload, in bytes.")
     max_duration_s: float = Field(default=7200, gt=0, description="Longest recording, in seconds.")
-    allow_in_process: bool = Field(default=False, description="Accept in prod that work ends with the process.")
     params: DiarizationDefaults = Field(
         default=DiarizationDefaults(), description="Params where a request states nothing."
     )
@@ -48,9 +47,6 @@ class DiarizationSection(ObjectSection):
         contradiction = DiarizationParams(self.params.min_speakers, self.params.max_speakers).contradiction()
         if contradiction is not None:
             yield Contradiction(("params", "min_speakers"), contradiction)
-        if environment is Environment.PROD and not self.allow_in_process:
-            expected = "true in prod, where a restart loses the work of this process"
-            yield Contradiction(("allow_in_process",), expected, "set it to true if that is acceptable")
 
 
 CATALOGUE: Catalogue[Diarizer] = Catalogue(adapters)

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from ...chassis.config.section import Section
+from ...chassis.identity import SERVICE
 
 _SQLITE = re.compile(r"sqlite(\+aiosqlite)?://(/.*)?", re.DOTALL)
 _POSTGRESQL = re.compile(r"postgres(ql)?(\+asyncpg)?://.+", re.DOTALL)
@@ -15,7 +16,7 @@ class DatabaseSection(Section):
     """Where the data lie, and how long they stay."""
 
     url: str = Field(
-        default="sqlite:///my-service.db",
+        default=f"sqlite:///{SERVICE}.db",
         repr=False,
         description="Where the data lie: sqlite:///file.db, or postgresql://user:password@host:5432/name.",
     )

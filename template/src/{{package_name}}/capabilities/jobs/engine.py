@@ -114,6 +114,7 @@ def tell_disconnect(context: ExceptionContext) -> None:
 
 def open_client(engine: sa.Engine) -> DBOSClient:
     """Return what enqueues, reads and manages jobs without running any; it fails where the database is away."""
+    quiet()
     return DBOSClient(
         system_database_engine=engine,
         dbos_system_schema=SCHEMA,

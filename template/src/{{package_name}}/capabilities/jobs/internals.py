@@ -3,16 +3,20 @@
 Relied on, in DBOS 3.4: `DBOSClient._sys_db`, its `run_migrations()` and `verify_migrations()`, and its
 `reenqueue_for_recovery(job, executors, queue)`, which returns a running job to its queue if, and only if, it still
 belongs to one of the executors. Whoever ran it before can then record nothing any more: each run has a token.
-`verify_migrations` and `reenqueue_for_recovery` have no public counterpart without an executor in the process.
+`verify_migrations` and `reenqueue_for_recovery` have no public counterpart without an executor in the process. The
+names of its tables come from `SystemSchema`.
 """
 
 from typing import Any
 
 import sqlalchemy as sa
-from dbos import DBOSClient
-from dbos.error import DBOSInitializationError
+from dbos import DBOSClient, error
+from dbos._schemas.system_database import SystemSchema
 
 from .engine import open_client
+
+TABLES = frozenset({table.name for table in SystemSchema.metadata_obj.tables.values()} | {"dbos_migrations"})
+"""The tables of DBOS, which on SQLite lie among those of the service."""
 
 
 def migrate_engine(engine: sa.Engine) -> None:
@@ -24,8 +28,8 @@ def behind(client: DBOSClient) -> str | None:
     """Return what is missing from the tables of DBOS, or None."""
     try:
         _system(client).verify_migrations()
-    except DBOSInitializationError as error:
-        return str(error)
+    except error.DBOSInitializationError as missing:
+        return str(missing)
     return None
 
 

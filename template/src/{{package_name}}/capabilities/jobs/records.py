@@ -56,7 +56,10 @@ _ENDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """What is known of a job; `attempts` counts how often it was begun, `progress` goes from 0 to 1."""
+    """What is known of a job; `attempts` counts how often it was begun, `progress` goes from 0 to 1.
+
+    `stopped` tells that the code of a cancelled job has ended.
+    """
 
     id: str
     name: str
@@ -72,6 +75,7 @@ class JobRecord:
     correlation_id: str | None
     traceparent: str | None
     parent: str | None
+    stopped: bool = False
     result: Json = None
     error: Failure | None = None
 
@@ -95,6 +99,7 @@ def record_of(found: WorkflowStatus) -> JobRecord:
         correlation_id=attributes.get(CORRELATION_ID),
         traceparent=attributes.get(TRACEPARENT),
         parent=found.parent_workflow_id,
+        stopped=attributes.get(STOPPED) is True,
         result=found.output if status is JobStatus.SUCCEEDED else None,
         error=_failure_of(found.error) if status is JobStatus.FAILED else _ENDS.get(status),
     )

@@ -60,22 +60,21 @@ class Body[T]:
     def __await__(self) -> Generator[Any, Any, T]:
         """Pass everything through but the cancellation of an interrupted run."""
         code = self._work.__await__()
-        step: Callable[[], Any] = lambda: next(code)  # noqa: E731 - replaced in each turn
+        sent: Any = None
+        thrown: BaseException | None = None
         while True:
             try:
-                awaited = step()
+                awaited = code.send(sent) if thrown is None else code.throw(thrown)
             except StopIteration as end:
                 result: T = end.value
                 return result
+            sent, thrown = None, None
             try:
                 sent = yield awaited
             except asyncio.CancelledError as error:
-                thrown: BaseException = Interrupted() if self._run.interrupted else error
-                step = lambda thrown=thrown: code.throw(thrown)  # type: ignore[attr-defined, misc] # noqa: E731
+                thrown = Interrupted() if self._run.interrupted else error
             except BaseException as error:  # noqa: BLE001 - it is passed on
-                step = lambda error=error: code.throw(error)  # noqa: E731
-            else:
-                step = lambda sent=sent: code.send(sent)  # noqa: E731
+                thrown = error
 
 
 async def step[T](
@@ -93,8 +92,7 @@ async def step[T](
     """
     if RUN.get() is None:
         return await function(*arguments)
-    from dbos import DBOS, StepOptions  # noqa: PLC0415 - only where jobs run
-    from dbos.error import DBOSMaxStepRetriesExceeded  # noqa: PLC0415 - as above
+    from dbos import DBOS, StepOptions, error  # noqa: PLC0415 - only where jobs run
 
     async def call() -> T:
         return await function(*arguments)
@@ -109,8 +107,8 @@ async def step[T](
     )
     try:
         return await DBOS.run_step_async(options, call)
-    except DBOSMaxStepRetriesExceeded as error:
-        raise original(error) from error
+    except error.DBOSMaxStepRetriesExceeded as exhausted:
+        raise original(exhausted) from exhausted
 
 
 async def sleep(seconds: float) -> None:

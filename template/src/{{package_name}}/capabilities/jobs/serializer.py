@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, override
 
 from dbos import Serializer
-from dbos.error import DBOSMaxStepRetriesExceeded
+from dbos import error as engine_errors
 
 from ...chassis.contracts.errors import ServiceError
 from ...chassis.contracts.json import timestamp
@@ -53,7 +53,7 @@ def _plain(value: object) -> str:
 
 def original(error: BaseException) -> BaseException:
     """Return the error of the last attempt where DBOS says only that there were too many."""
-    return error.errors[-1] if isinstance(error, DBOSMaxStepRetriesExceeded) and error.errors else error
+    return error.errors[-1] if isinstance(error, engine_errors.DBOSMaxStepRetriesExceeded) and error.errors else error
 
 
 def _described(error: BaseException) -> dict[str, Any]:

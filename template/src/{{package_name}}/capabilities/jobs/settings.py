@@ -21,7 +21,7 @@ class JobsSection(Section):
     outage_grace_s: float | None = Field(
         default=None,
         gt=0,
-        description="How long a worker takes over nothing after it began, or was cut off from the database, in seconds; "
+        description="How long a worker takes over nothing after it began, or could not reach the database, in seconds; "
         "as long as the lease unless it is set.",
     )
     drain_s: float = Field(

@@ -9,7 +9,9 @@ from .checking import leaves, problem_at, validate
 from .instances import Instances
 from .section import (
     ConfigurationError,
+    Contradiction,
     Environment,
+    LongWorkSection,
     ObjectSection,
     Problem,
     Section,
@@ -71,6 +73,7 @@ def _contradictions(
 ) -> Iterable[Problem]:
     service = sections.get(ServiceSection)
     environment = service.environment if isinstance(service, ServiceSection) else Environment.DEV
+    durable = any(feature.durable for feature in features)
     yield from instances.contradictions(environment)
     for feature in features:
         section = sections.get(feature.section)
@@ -80,6 +83,17 @@ def _contradictions(
             yield problem_at((feature.name, *found.field), found, stated)
         if isinstance(section, ObjectSection) and environment is Environment.PROD and not section.allow_offline:
             yield from instances.offline_problems(feature)
+        if environment is Environment.PROD and not durable and _ends_with_the_process(section):
+            yield problem_at((feature.name, "allow_in_process"), _IN_PROCESS, stated)
+
+
+_IN_PROCESS = Contradiction(
+    (), "true in prod, where a restart loses the work of this process", "set it to true if that is acceptable"
+)
+
+
+def _ends_with_the_process(section: Section) -> bool:
+    return isinstance(section, LongWorkSection) and not section.allow_in_process
 
 
 def _unknown(stated: Mapping[SettingPath, Stated], known: Sequence[SettingPath]) -> Iterable[UnknownVariable]:

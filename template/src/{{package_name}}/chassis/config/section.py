@@ -118,6 +118,12 @@ class ObjectSection(Section):
     allow_offline: bool = Field(default=False, description="Accept an offline provider in prod.")
 
 
+class LongWorkSection(ObjectSection):
+    """What the settings of every object with long work have in common."""
+
+    allow_in_process: bool = Field(default=False, description="Accept in prod that work ends with the process.")
+
+
 class ServiceSection(Section):
     """Settings of the service as a whole; they stand directly under the prefix."""
 

@@ -84,16 +84,24 @@ async def end_with_caller(request: Request) -> AsyncIterator[None]:
 
 
 async def refuse_unknown_parameters(request: Request) -> None:
-    """Refuse query parameters that the route does not know."""
+    """Refuse query parameters that the route does not know: those of its function and of its OpenAPI document."""
     if not request.scope["query_string"]:
         return
     route = request.scope.get("route")
-    known = [parameter.alias for parameter in route.dependant.query_params] if isinstance(route, APIRoute) else []
+    known = _parameters(route) if isinstance(route, APIRoute) else []
     for name in request.query_params:
         if name not in known:
             expected = f" Known: {', '.join(known)}." if known else " The route takes none."
             message = f"No parameter is named {name[:64]!r}.{did_you_mean(name[:64], known)}{expected}"
             raise RequestError(message, code="unknown_parameter", pointer=f"/{name[:64]}", location="query")
+
+
+def _parameters(route: APIRoute) -> list[str]:
+    documented = (route.openapi_extra or {}).get("parameters", ())
+    return [
+        *(parameter.alias for parameter in route.dependant.query_params),
+        *(parameter["name"] for parameter in documented if parameter["in"] == "query"),
+    ]
 
 
 class ProblemItem(BaseModel):

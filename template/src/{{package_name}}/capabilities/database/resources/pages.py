@@ -80,9 +80,7 @@ def position(text: str, query: Query, grammar: Grammar) -> Position:
         digest, *values = _content(text)
         if digest != query.digest():
             refuse("/after", f"the cursor belongs to another sort, filter or search; {again}")
-        return [
-            _value(grammar, key.name, value) for key, value in zip(query.keys, values, strict=True)
-        ]
+        return [_value(grammar, key.name, value) for key, value in zip(query.keys, values, strict=True)]
     except (ValueError, OverflowError, RecursionError):
         refuse("/after", f"this is no cursor that was given out here; {again}")
 
@@ -111,6 +109,12 @@ def related_pages(part: Numbered, total: int) -> dict[str, dict[str, object]]:
         "last": last,
     }
     return {relation: {"page": page, "size": part.size} for relation, page in pages.items() if page is not None}
+
+
+def related_parts(part: Following, on: str | None) -> dict[str, dict[str, object]]:
+    """Return what the records after a position lead to."""
+    cursors = {"next": on, "first": ""}
+    return {name: {"after": after, "size": part.size} for name, after in cursors.items() if after is not None}
 
 
 def _number(given: Mapping[str, str], name: str, default: int, most: int) -> int:

@@ -182,7 +182,8 @@ def refuse_name(pointer: str, name: str, known: Mapping[str, Any] | Sequence[str
     shown = name[:MAX_SHOWN_CHARS]
     message = f"{pointer[1:]}: no field {shown!r} can be asked for.{did_you_mean(shown, known)}"
     message += f" Known: {', '.join(known) or 'none'}."
-    raise RequestError(message, code="unknown_field", pointer=f"{pointer}/{shown}", location="query")
+    escaped = shown.replace("~", "~0").replace("/", "~1")
+    raise RequestError(message, code="unknown_field", pointer=f"{pointer}/{escaped}", location="query")
 
 
 def _asked(resource: Resource, name: str) -> tuple[Column[Any], Kind]:

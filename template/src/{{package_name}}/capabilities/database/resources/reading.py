@@ -45,7 +45,9 @@ class Reader:
         """
         names = dict.fromkeys((*self.records.names, "version", "deleted_at"))
         async with database.reading() as connection:
-            row = (await connection.execute(self.statements.one(id_, names))).mappings().first()
+            row: Mapping[str, Any] | None = (
+                (await connection.execute(self.statements.one(id_, names))).mappings().first()
+            )
         if row is None or (row["deleted_at"] is not None and not include_deleted):
             message = "No record has this id."
             raise RequestError(message, code="not_found", location="path", pointer="/id")

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, Column, inspect
+from sqlalchemy import JSON, Column, TypeDecorator, inspect
 
 from ....chassis.contracts.json import Json
 from .resource import Resource
@@ -77,8 +77,9 @@ def _convert(resource: Resource, name: str, column: Column[Any] | None) -> Conve
     if column is None:
         message = f"{resource.name}: {resource.table.__name__} has no column for the field {name!r} of the record"
         raise TypeError(message)
-    kind = column.type.python_type
-    if isinstance(column.type, JSON) or kind in (bool, int, float, str):
+    type_ = column.type.impl_instance if isinstance(column.type, TypeDecorator) else column.type
+    kind = type_.python_type
+    if isinstance(type_, JSON) or kind in (bool, int, float, str):
         return None
     for base, convert in _CONVERTS:
         if issubclass(kind, base):

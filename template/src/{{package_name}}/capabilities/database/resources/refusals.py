@@ -14,8 +14,8 @@ _SQLITE = re.compile(r"[A-Z ]+ constraint failed: (.+)")
 
 
 def not_found() -> RequestError:
-    """Return the answer about a record that does not exist, or is deleted."""
-    return RequestError("There is no record with this id.", code="not_found", location="path")
+    """Return the answer about a record that does not exist, or is hidden."""
+    return RequestError("No record has this id.", code="not_found", location="path", pointer="/id")
 
 
 @contextmanager
@@ -27,20 +27,36 @@ def refusals(table: Table) -> Iterator[None]:
     """
     try:
         yield
-    except REFUSED as error:
-        raise ValidationProblem(refused(error, table)) from error
+    except FAILED as error:
+        found = refused(error, table)
+        if not found:
+            raise
+        raise ValidationProblem(found) from error
 
 
-REFUSED = (exc.IntegrityError, exc.DataError, OverflowError)
-"""What a change ends in that the tables do not allow: a constraint, or a value that does not fit into its column."""
+FAILED = (exc.DBAPIError, OverflowError)
+"""What a change may end in that the tables do not allow."""
+
+_DATA = "22"
+"""Class of SQLSTATE: values that do not fit. The drivers raise no class of their own for it.
+
+Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
 
 
 def refused(error: Exception, table: Table, above: str = "") -> list[dict[str, str]]:
-    """Return what is wrong, one entry for each field; `above` is the pointer of the body."""
-    code, message, names = "invalid_request", "A value does not fit into its column: too large or too long.", ()
+    """Return what the tables have against a change, one entry for each field; nothing if they are not the reason.
+
+    `above` is the pointer of the body.
+    """
+    names: tuple[str, ...] = ()
     if isinstance(error, exc.IntegrityError):
         code, message = "conflict", "The record contradicts another one, or lacks one that it refers to."
         names = violated(error, table)
+    elif isinstance(error, OverflowError) or _sqlstate(error)[:2] == _DATA:
+        code, message = "invalid_request", "A value does not fit into its column: it is too large or too long."
+    else:
+        return []
     pointers = [f"{above}/{name}" for name in names] or [above]
     return [{"in": "body", "pointer": pointer, "code": code, "message": message} for pointer in pointers]
 
@@ -61,3 +77,7 @@ def violated(error: exc.IntegrityError, table: Table) -> tuple[str, ...]:
         rule for rule in (*table.constraints, *table.indexes) if isinstance(rule, ColumnCollectionConstraint | Index)
     ]
     return next((tuple(rule.columns.keys()) for rule in rules if rule.name == name), ())
+
+
+def _sqlstate(error: Exception) -> str:
+    return str(getattr(getattr(error, "orig", None), "sqlstate", None))

@@ -50,6 +50,11 @@ class _By:
         beyond = self.column < bound if self.descending else self.column > bound
         return or_(beyond, self.column.is_(None)) if self.nullable else beyond
 
+    def not_before(self, value: Value | None) -> ColumnElement[bool]:
+        """Return what an index can begin with."""
+        bound = literal(value, self.column.type)
+        return self.column <= bound if self.descending else self.column >= bound
+
     def same(self, value: Value | None) -> ColumnElement[bool]:
         return self.column.is_(None) if value is None else self.column == literal(value, self.column.type)
 
@@ -138,12 +143,7 @@ def _after(keys: Sequence[_By], values: Position) -> ColumnElement[bool]:
     for place, (by, value) in enumerate(zip(keys, values, strict=True)):
         equal = [before.same(held) for before, held in zip(keys[:place], values, strict=False)]
         ways.append(and_(*equal, by.beyond(value)))
-    return and_(_not_before(keys[0], values[0]), or_(*ways))
-
-
-def _not_before(by: _By, value: Value | None) -> ColumnElement[bool]:
-    """Return what an index can begin with; it follows from the rest."""
-    return or_(by.beyond(value), by.same(value))
+    return or_(*ways) if keys[0].nullable else and_(keys[0].not_before(values[0]), or_(*ways))
 
 
 def _contains(column: ColumnElement[Any], word: str, dialect: str) -> ColumnElement[bool]:
@@ -159,6 +159,7 @@ def _contains(column: ColumnElement[Any], word: str, dialect: str) -> ColumnElem
 def _holds(column: Column[Any], values: Sequence[Value], dialect: str) -> ColumnElement[bool]:
     """Return what holds for lists with one of the values in them."""
     if dialect == "postgresql":
-        return type_coerce(column, JSONB).has_any(type_coerce(list(values), ARRAY(TEXT)))
+        held: ColumnElement[bool] = type_coerce(column, JSONB).has_any(type_coerce(list(values), ARRAY(TEXT)))
+        return held
     members = func.json_each(column).table_valued("value")
     return select(1).select_from(members).where(members.c.value.in_(values)).exists()

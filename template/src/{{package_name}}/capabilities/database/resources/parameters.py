@@ -1,0 +1,63 @@
+"""Parameters: what a collection can be asked, in the words of the OpenAPI document.
+
+What the document names is what the routes take: any other parameter is refused.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .export import FORMATS
+from .pages import DEFAULT_SIZE, MAX_CURSOR_CHARS, MAX_PAGE, MAX_SIZE
+from .query import MAX_FILTER_CHARS, MAX_SEARCH_CHARS, Grammar
+
+type Parameter = Mapping[str, Any]
+
+
+def _parameter(name: str, description: str, **schema: object) -> Parameter:
+    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+
+
+DELETED = _parameter("include_deleted", "Show deleted records, too.", type="boolean", default=False)
+FORMAT = _parameter("format", "Type of the file.", type="string", enum=[*FORMATS], default="csv")
+PAGING = (
+    _parameter("page", "Number of the page.", type="integer", minimum=1, maximum=MAX_PAGE, default=1),
+    _parameter("size", "Most records to return.", type="integer", minimum=1, maximum=MAX_SIZE, default=DEFAULT_SIZE),
+    _parameter(
+        "after",
+        "In place of a page: what `next` said, or nothing to begin. It does not get slower towards the end.",
+        type="string",
+        maxLength=MAX_CURSOR_CHARS,
+    ),
+)
+
+
+def parameters_of(grammar: Grammar, fields: Sequence[str]) -> list[Parameter]:
+    """Return what the records of a resource can be chosen, ordered and cut by."""
+    asked = [
+        _parameter(
+            "filter",
+            f"A JSON object of values that fields have to have: {', '.join(grammar.filters)}. A list means one of its "
+            "values, null that there is none.",
+            type="string",
+            maxLength=MAX_FILTER_CHARS,
+        ),
+        *(
+            _parameter(name, f"{field} {_WORDS[operator]} this: {kind.expected}.", type=kind.schema)
+            for name, (field, operator, _, kind) in grammar.ranges.items()
+        ),
+        _parameter(
+            "sort",
+            f"Fields to sort by, separated by commas; a `-` before one turns it round: {', '.join(grammar.sorts)}. "
+            "Records without a value come last.",
+            type="string",
+        ),
+        _parameter("fields", f"Fields to return, separated by commas: {', '.join(fields)}.", type="string"),
+        DELETED,
+    ]
+    if grammar.search:
+        text = f"Words that have to be found in {' or '.join(grammar.search)}, in capitals or not."
+        asked.append(_parameter("search", text, type="string", maxLength=MAX_SEARCH_CHARS))
+    return asked
+
+
+_WORDS = {"gt": "above", "gte": "at or above", "lt": "below", "lte": "at or below"}

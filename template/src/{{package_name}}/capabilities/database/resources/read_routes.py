@@ -1,0 +1,124 @@
+"""Read routes: one record, parts of the collection, and all of it as a file."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, create_model
+
+from ....chassis.contracts.errors import RequestError
+from ....chassis.contracts.json import Json
+from ....chassis.web.routes import PROBLEMS, provided
+from ..database import Database
+from .etags import tags_in
+from .export import Exporter, format_of
+from .pages import Numbered, asked, links, related_pages, related_parts
+from .parameters import DELETED, FORMAT, PAGING, parameters_of
+from .query import truth
+from .reading import Part, Reader
+from .resource import Resource
+
+type Storage = Annotated[Database, Depends(provided(Database))]
+
+
+def add_reads(router: APIRouter, resource: Resource) -> None:
+    """Add the routes that read a resource."""
+    reader = Reader(resource)
+    questions = parameters_of(reader.grammar, reader.records.names)
+    _add_list(router, reader, [*questions, *PAGING])
+    _add_export(router, reader, [*questions, FORMAT])
+    _add_one(router, reader)
+
+
+def _add_list(router: APIRouter, reader: Reader, parameters: Sequence[Mapping[str, Any]]) -> None:
+    model = _list_model(reader.resource.record)
+
+    @router.get("", name="list", response_model=model, responses=PROBLEMS, openapi_extra={"parameters": parameters})
+    async def list_(request: Request, database: Storage) -> Response:
+        """Return a part of the collection: a page by its number, or what follows on a cursor."""
+        given = _given(request)
+        query = reader.grammar.query(given)
+        part = asked(given, query, reader.grammar)
+        if isinstance(part, Numbered):
+            found = await reader.page(database, query, part)
+            headers = links(request.url.path, [*given.items()], related_pages(part, found.total or 0))
+            return _json(found, {"page": part.page, "size": part.size, "total": found.total}, headers)
+        found = await reader.following(database, query, part)
+        headers = links(request.url.path, [*given.items()], related_parts(part, found.next))
+        return _json(found, {"size": part.size, "next": found.next}, headers)
+
+
+def _add_export(router: APIRouter, reader: Reader, parameters: Sequence[Mapping[str, Any]]) -> None:
+    exporter = Exporter(reader)
+
+    @router.get(
+        "/$export",
+        name="export",
+        response_class=Response,
+        responses={200: {"description": "A file", "content": {"text/csv": {"schema": {"type": "string"}}}}, **PROBLEMS},
+        openapi_extra={"parameters": parameters},
+    )
+    async def export(request: Request, database: Storage) -> Response:
+        """Return every record that is found, as a file."""
+        given = _given(request)
+        return await exporter.export(database, reader.grammar.query(given), format_of(given))
+
+
+def _add_one(router: APIRouter, reader: Reader) -> None:
+    resource = reader.resource
+
+    @router.get(
+        "/{id}",
+        name="get",
+        response_model=resource.record,
+        responses={304: {"description": "The caller has it already"}, **PROBLEMS},
+        openapi_extra={"parameters": [DELETED]},
+    )
+    async def get(id: str, request: Request, database: Storage) -> Response:  # noqa: A002 - the name of the parameter
+        """Return one record."""
+        row = await reader.one(database, id, include_deleted=truth(_given(request), "include_deleted"))
+        tag = reader.records.etag(row)
+        if _has_it(request, tag):
+            return Response(status_code=304, headers={"ETag": tag})
+        content = json.dumps(reader.records.document(row), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return Response(content, headers={"ETag": tag}, media_type="application/json")
+
+
+def _given(request: Request) -> dict[str, str]:
+    """Return the parameters, each of which may stand there once."""
+    items = request.query_params.multi_items()
+    given = dict(items)
+    if len(given) < len(items):
+        name = next(name for name in given if len(request.query_params.getlist(name)) > 1)
+        raise RequestError(f"Expected {name} once.", pointer=f"/{name}", location="query")
+    return given
+
+
+def _has_it(request: Request, tag: str) -> bool:
+    """Tell whether the caller has this version; the marks of weak tags do not count (RFC 9110, section 13.1.2)."""
+    headers = request.headers.getlist("if-none-match")
+    if not headers:
+        return False
+    tags = tags_in(headers, "If-None-Match")
+    return tags is None or tag in {given.removeprefix("W/") for given in tags}
+
+
+def _json(part: Part, told: Mapping[str, Json], headers: Mapping[str, str]) -> Response:
+    document = {"items": part.items, **{name: value for name, value in told.items() if value is not None}}
+    content = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Response(content, headers=dict(headers), media_type="application/json")
+
+
+def _list_model(record: type[BaseModel]) -> type[BaseModel]:
+    """Return what describes a part of the collection; `fields` may leave out any field of its records."""
+    fields: dict[str, Any] = {name: (_optional(field.annotation), None) for name, field in record.model_fields.items()}
+    item: Any = create_model(f"{record.__name__}Fields", **fields)
+    parts: dict[str, Any] = {"items": (list[item], ...), "size": (int, ...)}
+    parts |= {"page": (int | None, None), "total": (int | None, None), "next": (str | None, None)}
+    return create_model(f"{record.__name__}List", **parts)
+
+
+def _optional(annotation: Any) -> Any:
+    return annotation | None

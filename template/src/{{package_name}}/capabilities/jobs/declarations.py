@@ -1,0 +1,52 @@
+"""Declarations: the jobs, queues and schedules of a service, told before any of them runs."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from ...chassis.contracts.json import Json
+
+DEFAULT_QUEUE = "jobs"
+"""Where jobs wait that name no queue."""
+
+type JobFunction = Callable[[str, Mapping[str, Json]], Awaitable[Json]]
+"""The code of a job: takes its id and its payload, returns plain JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A kind of job; `timeout_s` is the time of one run, None for no limit, and `max_attempts` follows the settings."""
+
+    name: str
+    function: JobFunction
+    queue: str = DEFAULT_QUEUE
+    timeout_s: float | None = None
+    max_attempts: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """A line in which jobs wait, by priority and then by age.
+
+    `concurrency` counts over all processes (1: one after the other, in order), `per_process` in one of them;
+    of `rate` = (jobs, seconds), not more than so many begin within so many seconds.
+    """
+
+    name: str
+    concurrency: int | None = None
+    per_process: int | None = None
+    rate: tuple[int, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """A job that is enqueued at times, once for all processes; `cron` has five fields, or six beginning with seconds.
+
+    With `catch_up`, times that passed while no process ran are made good.
+    """
+
+    name: str
+    cron: str
+    job: str
+    payload: Mapping[str, Json] = field(default_factory=dict)
+    timezone: str = "UTC"
+    catch_up: bool = False

@@ -1,0 +1,268 @@
+"""Jobs: what a service declares, enqueues, reads and manages, in every process, whether it runs jobs or not.
+
+A job that is enqueued inside another one is its child: it ends with it when that is cancelled, and is enqueued once,
+however often the parent is begun. Fan-out is enqueueing several, fan-in is awaiting their results, order is awaiting
+one before enqueueing the next, or a queue with a concurrency of 1.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from dbos import DBOS, DBOSClient, EnqueueOptions, WorkflowHandleAsync
+from dbos import error as engine_errors
+from sqlalchemy import Connection, exc
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ...chassis.contracts.context import current, current_or_none
+from ...chassis.contracts.errors import RequestError
+from ...chassis.contracts.identity import new_id
+from ...chassis.contracts.json import Json
+from ..database.database import StorageUnavailableError
+from .declarations import DEFAULT_QUEUE, Job, JobFunction, Queue, Schedule
+from .engine import teach_time
+from .records import CORRELATION_ID, ENGINE_STATUS, KEY, NOTE, PROGRESS, TRACEPARENT, JobRecord, JobStatus, record_of
+from .running import RUN
+
+PRIORITY = 100
+"""Of a job that states none; lower ones run first."""
+
+_PAGE = 200
+
+
+class Jobs:
+    """The jobs of this service; safe to share between tasks of one event loop."""
+
+    def __init__(self, client: DBOSClient) -> None:
+        """Take the way to the engine; nothing is connected yet."""
+        self.client = client
+        self.declared: dict[str, Job] = {}
+        self.queues: dict[str, Queue] = {DEFAULT_QUEUE: Queue(name=DEFAULT_QUEUE)}
+        self.schedules: dict[str, Schedule] = {}
+        self.on_cancel: Callable[[str], None] = lambda _: None
+
+    def register(self, name: str, function: JobFunction, **options: Any) -> None:
+        """Declare what to run under a name; the options are those of `Job`."""
+        self.declared[name] = Job(name=name, function=function, **options)
+
+    def add_queue(self, queue: Queue) -> None:
+        """Declare a queue."""
+        self.queues[queue.name] = queue
+
+    def add_schedule(self, schedule: Schedule) -> None:
+        """Declare a schedule."""
+        self.schedules[schedule.name] = schedule
+
+    async def enqueue(
+        self,
+        name: str,
+        payload: Mapping[str, Json],
+        *,
+        id_: str | None = None,
+        delay_s: float | None = None,
+        priority: int = PRIORITY,
+    ) -> str:
+        """Have a job run soon and return its id; one that exists already is not enqueued again.
+
+        Without `id_`, a context with an Idempotency-Key gives the same id to the same job each time.
+
+        Raises:
+            StorageUnavailableError: if it could not be stored.
+        """
+        options = self._options(name, id_, delay_s, priority)
+        arguments = dict(payload), _surroundings()
+        with reached():
+            if RUN.get() is None:
+                await self.client.enqueue_async(options, *arguments)
+            else:
+                await DBOS.enqueue_workflow_with_options_async(options, *arguments)
+        return options["workflow_id"]
+
+    async def enqueue_in(
+        self,
+        connection: AsyncConnection,
+        name: str,
+        payload: Mapping[str, Json],
+        *,
+        id_: str | None = None,
+        delay_s: float | None = None,
+        priority: int = PRIORITY,
+    ) -> str:
+        """Enqueue inside a transaction of the database: the job runs if, and only if, the transaction is committed."""
+        options = self._options(name, id_, delay_s, priority)
+        arguments = dict(payload), _surroundings()
+
+        def write(within: Connection) -> None:
+            if within.dialect.name == "sqlite":
+                teach_time(within.connection.dbapi_connection)
+            self.client.enqueue_in_transaction(within, options, *arguments)
+
+        await connection.run_sync(write)
+        return options["workflow_id"]
+
+    def _options(self, name: str, id_: str | None, delay_s: float | None, priority: int) -> EnqueueOptions:
+        job = self.declared[name]
+        options = EnqueueOptions(
+            workflow_name=name,
+            queue_name=job.queue,
+            workflow_id=id_ or _id_for(name),
+            priority=priority,
+            attributes={key: value for key, value in _surroundings().items() if key != KEY},
+        )
+        if delay_s is not None:
+            options["delay_seconds"] = delay_s
+        if job.timeout_s is not None:
+            options["workflow_timeout"] = job.timeout_s
+        return options
+
+    async def result(self, id_: str) -> Json:
+        """Return what a job returned, when it has ended; raise what it raised."""
+        with reached():
+            if RUN.get() is not None:
+                found: Json = await DBOS.get_result_async(id_)
+                return found
+            handle: WorkflowHandleAsync[Json] = await self.client.retrieve_workflow_async(id_)
+            return await handle.get_result()
+
+    async def progress(self, fraction: float, note: str | None = None) -> None:
+        """Tell how far the job has come that runs here, from 0 to 1; outside a job nothing happens."""
+        run = RUN.get()
+        if run is not None:
+            told = {PROGRESS: fraction} | ({} if note is None else {NOTE: note})
+            await self.annotate(run.id, told)
+
+    async def annotate(self, id_: str, attributes: Mapping[str, Json]) -> None:
+        """Add attributes to a job."""
+        with reached():
+            await self.client.update_workflow_attributes_async(id_, dict(attributes), merge=True)
+
+    async def find(self, id_: str) -> JobRecord | None:
+        """Return a job, or None for an id that is not known (any more)."""
+        with reached():
+            found = await self.client.list_workflows_async(workflow_ids=[id_], load_input=False)
+        return record_of(found[0]) if found else None
+
+    async def show(self, id_: str) -> JobRecord:
+        """Return a job.
+
+        Raises:
+            RequestError: `not_found`.
+        """
+        record = await self.find(id_)
+        if record is None:
+            raise RequestError("No job has this id.", code="not_found", location="path")
+        return record
+
+    async def page(
+        self, *, status: JobStatus | None = None, name: str | None = None, size: int = 50, offset: int = 0
+    ) -> list[JobRecord]:
+        """Return jobs, the newest first, without their results."""
+        records = self._all(status=status, name=name)
+        return [record async for number, record in _counted(records, offset + size) if number >= offset]
+
+    async def _all(self, *, status: JobStatus | None, name: str | None) -> AsyncIterator[JobRecord]:
+        asked: dict[str, Any] = {"name": name, "status": None if status is None else ENGINE_STATUS[status]}
+        offset, more = 0, True
+        while more:
+            with reached():
+                found = await self.client.list_workflows_async(
+                    **asked, limit=_PAGE, offset=offset, sort_desc=True, load_input=False, load_output=False
+                )
+            for one in found:
+                record = record_of(one)
+                if status in (None, record.status):
+                    yield replace(record, result=None)
+            offset, more = offset + _PAGE, len(found) == _PAGE
+
+    async def payload(self, id_: str) -> Mapping[str, Json]:
+        """Return what a job was given."""
+        with reached():
+            found = await self.client.list_workflows_async(workflow_ids=[id_], load_output=False)
+        given: Any = found[0].input if found else None
+        return given["args"][0] if given else {}
+
+    async def cancel(self, id_: str) -> JobRecord:
+        """Stop a job and its children; its code learns of it within seconds, wherever it runs.
+
+        Raises:
+            RequestError: `not_found`, or `already_finished`.
+        """
+        if not (await self.show(id_)).status.finished:
+            with reached():
+                await self.client.cancel_workflow_async(id_, cancel_children=True)
+            self.on_cancel(id_)
+        record = await self.show(id_)
+        if record.status is not JobStatus.CANCELLED:
+            raise RequestError(f"The job has {record.status} already.", code="already_finished", location="path")
+        return record
+
+    async def retry(self, id_: str) -> JobRecord:
+        """Enqueue a job again that has ended without success; its completed steps are not repeated.
+
+        Raises:
+            RequestError: `not_found`, or `conflict` while it has not ended, or when it succeeded.
+        """
+        record = await self.show(id_)
+        if not record.status.finished or record.status is JobStatus.SUCCEEDED:
+            message = f"The job is {record.status}; only one that ended without success can be tried again."
+            raise RequestError(message, code="conflict", location="path")
+        declared = self.declared.get(record.name)
+        queue = record.queue or (DEFAULT_QUEUE if declared is None else declared.queue)
+        with reached():
+            if record.status is JobStatus.FAILED:
+                at = await self._failed_at(id_)
+                await self.client.rewind_workflow_async(id_, start_step=at, queue_name=queue)
+            else:
+                await self.client.resume_workflow_async(id_, queue_name=queue)
+        return await self.show(id_)
+
+    async def _failed_at(self, id_: str) -> int:
+        """Return the number of the step to go on from: the last one if that failed, otherwise the next one."""
+        steps = await self.client.list_workflow_steps_async(id_)
+        if not steps:
+            return 1
+        last = max(steps, key=lambda one: one["function_id"])
+        return last["function_id"] + (0 if last["error"] else 1)
+
+
+async def _counted[T](items: AsyncIterator[T], limit: int) -> AsyncIterator[tuple[int, T]]:
+    number = 0
+    async for item in items:
+        if number >= limit:
+            return
+        yield number, item
+        number += 1
+
+
+@contextmanager
+def reached() -> Iterator[None]:
+    """Turn what says that the database cannot be asked into an error of this service."""
+    try:
+        yield
+    except engine_errors.DBOSNonExistentWorkflowError as error:
+        raise RequestError("No job has this id.", code="not_found", location="path") from error
+    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+        raise StorageUnavailableError(f"{type(error).__name__}: {getattr(error, 'orig', error)}") from error
+
+
+def _surroundings() -> dict[str, Json]:
+    """Return what leads from a job back to the request that asked for it."""
+    context = current()
+    known = {CORRELATION_ID: context.correlation_id, TRACEPARENT: context.traceparent, KEY: context.idempotency_key}
+    return {key: value for key, value in known.items() if value is not None}
+
+
+def _id_for(name: str) -> str:
+    run, context = RUN.get(), current_or_none()
+    if run is not None:
+        return run.child_id()
+    if context is None or context.idempotency_key is None:
+        return new_id("job")
+    return key_id("job", name, context.idempotency_key)
+
+
+def key_id(prefix: str, *parts: str) -> str:
+    """Return the same id for the same parts, such as the name of a job, a caller and its Idempotency-Key."""
+    return f"{prefix}_{hashlib.sha256('\0'.join(parts).encode()).hexdigest()[:40]}"

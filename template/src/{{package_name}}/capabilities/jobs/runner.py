@@ -1,0 +1,70 @@
+"""Runner: long work of the objects as durable jobs; the id of a job is that of its envelope."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from ...chassis.contracts.context import Context, entered
+from ...chassis.contracts.identity import new_id
+from ...chassis.contracts.json import Json
+from ...chassis.contracts.work import Work
+from .jobs import Jobs
+from .records import JobRecord
+
+STOP_S = 10.0
+"""How long the code of a cancelled job may take to end before nobody believes any more that it runs."""
+
+_FIRST_S, _LONGEST_S = 0.05, 1.0
+
+
+class DurableRunner:
+    """Runs work that outlives the process: what was begun is begun again when the process that ran it has ended."""
+
+    def __init__(self, jobs: Jobs, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """Take the jobs."""
+        self._jobs = jobs
+        self._pause = pause
+
+    def register(self, name: str, work: Work) -> None:
+        """Tell what to call for submissions under `name`."""
+        self._jobs.register(name, work)
+
+    async def submit(self, name: str, id_: str, payload: Mapping[str, Json]) -> None:
+        """Store the work; a second submission of one id changes nothing."""
+        await self._jobs.enqueue(name, payload, id_=id_)
+
+    async def wait(self, id_: str) -> None:
+        """Return when the work has ended."""
+        await self._until(id_, lambda record: record.status.finished, limit=None)
+
+    async def cancel(self, id_: str) -> None:
+        """Stop the work and wait until it has stopped.
+
+        Where no process runs it, it is begun here with nothing but its cancellation ahead, so that it writes its end.
+        """
+        record = await self._jobs.find(id_)
+        if record is None or record.status.finished:
+            return
+        await self._jobs.cancel(id_)
+        limit = time.monotonic() + STOP_S
+        last = await self._until(id_, lambda now: now.stopped or not now.attempts, limit=limit)
+        if last is not None and not last.stopped:
+            await self._end(last)
+
+    async def _until(self, id_: str, enough: Callable[[JobRecord], bool], *, limit: float | None) -> JobRecord | None:
+        pause_s = _FIRST_S
+        while True:
+            record = await self._jobs.find(id_)
+            if record is None or enough(record) or (limit is not None and time.monotonic() > limit):
+                return record
+            await self._pause(pause_s)
+            pause_s = min(pause_s * 1.5, _LONGEST_S)
+
+    async def _end(self, record: JobRecord) -> None:
+        work = self._jobs.declared[record.name].function
+        payload = await self._jobs.payload(record.id)
+        with entered(Context(record.correlation_id or new_id("cor"), None, record.traceparent)):
+            task = asyncio.ensure_future(work(record.id, payload))
+        await asyncio.sleep(0)  # a task that is cancelled before its first step never runs
+        task.cancel()
+        await asyncio.wait([task])

@@ -1,0 +1,1 @@
+"""Migrations of the jobs, in a chain of their own."""
