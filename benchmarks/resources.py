@@ -56,7 +56,7 @@ class Scale:
     rows: int
 
 
-_FULL = Scale(rounds=8, calls=150, bulk=1000, rows=1_000_000)
+_FULL = Scale(rounds=12, calls=150, bulk=1000, rows=1_000_000)
 _QUICK = Scale(rounds=1, calls=2, bulk=50, rows=2_000)
 
 

@@ -13,7 +13,7 @@ _PAGES = {
     "docs/settings.md.jinja": ("##", ()),
     ".env.example.jinja": ("# ---", ("--format", "env")),
 }
-_EVERYTHING = ("--data", "capabilities=[database, jobs]")
+_EVERYTHING = ("--data", "capabilities=[database]")
 _GENAI, _DIARIZATION = "'genai' in objects", "'diarization' in objects"
 _CONDITIONS = {
     "genai": _GENAI,

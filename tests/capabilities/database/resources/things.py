@@ -16,7 +16,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from object_service.capabilities import database as capability
 from object_service.capabilities.database.database import Database
-from object_service.capabilities.database.resources.audit_routes import build_audit_router
 from object_service.capabilities.database.resources.resource import Resource
 from object_service.capabilities.database.resources.write_routes import add_writes
 from object_service.capabilities.database.tables import Document, ResourceTable, Table, TemplateTable
@@ -128,11 +127,8 @@ class Service:
 
 
 def _router(*_: object) -> APIRouter:
-    router = APIRouter()
-    things = APIRouter(prefix=URL, tags=["things"])
-    add_writes(things, THINGS)
-    router.include_router(things)
-    router.include_router(build_audit_router())
+    router = APIRouter(prefix=URL, tags=["things"])
+    add_writes(router, THINGS)
     return router
 
 

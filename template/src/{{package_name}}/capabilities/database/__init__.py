@@ -29,18 +29,26 @@ async def install(container: Container, settings: Settings) -> None:
     container.on_close(database.aclose)
     container.add_ping("database", Readiness(database).ping)
     container.on_close(Sweeper(database, section).aclose)
-    store = container.provide(DatabaseStore, DatabaseStore(database, compress_over_bytes=section.compress_over_bytes))
+    long_bytes, lease_s = section.compress_over_bytes, section.lease_s
+    store = DatabaseStore(database, compress_over_bytes=long_bytes, lease_s=lease_s)
+    container.provide(DatabaseStore, store)
     container.on_close(store.aclose)
     kept = timedelta(hours=section.replay_hours)
-    container.provide(Replies, Replies(database, kept=kept, compress_over_bytes=section.compress_over_bytes))
+    container.provide(Replies, Replies(database, kept=kept, compress_over_bytes=long_bytes, lease_s=lease_s))
     container.provide(Storage, Storage(store, store.keep if section.keep_answers else unkept))
 
 
 def router(_: Settings) -> "APIRouter":
     """Return the routes."""
-    from .routes import build_router  # noqa: PLC0415 - brings the web framework
+    from fastapi import APIRouter  # noqa: PLC0415 - only to serve
 
-    return build_router()
+    from .resources.audit_routes import build_audit_router  # noqa: PLC0415 - as above
+    from .routes import build_router  # noqa: PLC0415 - as above
+
+    both = APIRouter()
+    both.include_router(build_router())
+    both.include_router(build_audit_router())
+    return both
 
 
 def around(app: "ASGIApp", container: Container) -> "ASGIApp":

@@ -32,7 +32,7 @@ def register(app: typer.Typer, session: Session) -> None:
         as_json: AsJson = False,  # noqa: FBT002 - a flag of the command line
     ) -> None:
         """Bring the tables to what this version expects; safe to run twice, and by several at once."""
-        from . import migrating  # noqa: PLC0415 - brings SQLAlchemy and Alembic
+        from . import chains, migrating  # noqa: PLC0415 - brings SQLAlchemy and Alembic
 
         if new is not None:
             path = _run(session, lambda database: migrating.new_migration(database, new))
@@ -41,7 +41,7 @@ def register(app: typer.Typer, session: Session) -> None:
         if down is not None:
             found = _run(session, lambda database: migrating.downgrade(database, chain, down))
         elif check:
-            found = _run(session, lambda database: migrating.standings(database, migrating.all_chains()))
+            found = _run(session, lambda database: migrating.standings(database, chains.all_chains()))
         else:
             found = _run(session, migrating.upgrade)
         rows = [{"chain": one.chain, "current": one.current, "head": one.head} for one in found]

@@ -8,16 +8,18 @@ Source: https://www.sqlite.org/lang_transaction.html, section 2.2.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, event, exc, text
+from sqlalchemy import Connection, Table, event, exc, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ...chassis.contracts.errors import ServiceError
 from ...chassis.identity import SERVICE
+from .failures import unavailability
 from .settings import DatabaseSection
 
 _log = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ class Database:
         self.section = section
         self.dialect = section.dialect
         self.engine = _open_sqlite(section) if self.dialect == "sqlite" else _open_postgresql(section)
-        self._writers: AbstractAsyncContextManager[Any] = asyncio.Lock() if self.dialect == "sqlite" else nullcontext()
+        self._writer = asyncio.Lock()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -73,28 +75,41 @@ class Database:
             StorageUnavailableError: if the database cannot be asked, or was locked for too long.
         """
         with _translated():
-            async with self._writers, self.engine.connect() as connection:
+            async with self._turn(), self.engine.connect() as connection:
                 await connection.execution_options(**{_MODE: "IMMEDIATE"})
                 async with connection.begin():
                     yield connection
 
     @asynccontextmanager
     async def restructuring(self) -> AsyncIterator[AsyncConnection]:
-        """Change tables on SQLite like `writing`; references are checked at the end, since a change means a copy.
+        """Change tables, for as long as it takes.
+
+        On SQLite in one transaction, like `writing`; references are checked at the end, since a change means a copy.
+        On PostgreSQL the caller begins and ends transactions; what it locks for its session is free at the end.
 
         Raises:
             StorageUnavailableError: as `writing` does.
             DanglingError: if a reference leads nowhere afterwards.
         """
         with _translated():
-            async with self._writers, self.engine.connect() as connection:
-                await connection.execution_options(**{_MODE: "IMMEDIATE", _UNCHECKED: True})
-                async with connection.begin():
-                    yield connection
-                    dangling = (await connection.execute(text("PRAGMA foreign_key_check"))).all()
-                    if dangling:
-                        raise DanglingError(f"{len(dangling)} rows of {dangling[0][0]} refer to nothing")
-                await connection.invalidate()  # it does not check references
+            async with self._turn(), self.engine.connect() as connection:
+                try:
+                    if self.dialect == "sqlite":
+                        await connection.execution_options(**{_MODE: "IMMEDIATE", _UNCHECKED: True})
+                        async with connection.begin():
+                            yield connection
+                            await _check_references(connection)
+                    else:
+                        await connection.execute(text("SET statement_timeout = 0"))
+                        await connection.commit()
+                        yield connection
+                        await connection.commit()
+                finally:
+                    await connection.invalidate()  # nobody else may have it as it is now
+
+    def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+        """Return an insert that may say what happens where a row is there already."""
+        return sqlite.insert(table) if self.dialect == "sqlite" else postgresql.insert(table)
 
     async def ping(self) -> None:
         """Ask the database for a sign of life.
@@ -109,6 +124,25 @@ class Database:
         """Close every connection."""
         await self.engine.dispose()
 
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait until no other task of this process writes to SQLite; those who wait take no connection."""
+        if self.dialect != "sqlite":
+            yield
+            return
+        async with asyncio.timeout(self.section.lock_wait_s):
+            await self._writer.acquire()
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+
+async def _check_references(connection: AsyncConnection) -> None:
+    dangling = (await connection.execute(text("PRAGMA foreign_key_check"))).all()
+    if dangling:
+        raise DanglingError(f"{len(dangling)} rows of {dangling[0][0]} refer to nothing")
+
 
 def _open_sqlite(section: DatabaseSection) -> AsyncEngine:
     engine = create_async_engine(
@@ -118,6 +152,7 @@ def _open_sqlite(section: DatabaseSection) -> AsyncEngine:
         pool_size=section.pool_connections,
         max_overflow=0,
         pool_timeout=section.pool_wait_s,
+        hide_parameters=True,
     )
     event.listen(engine.sync_engine, "connect", _set_up)
     event.listen(engine.sync_engine, "begin", _begin)
@@ -158,6 +193,7 @@ def _open_postgresql(section: DatabaseSection) -> AsyncEngine:
         pool_timeout=section.pool_wait_s,
         pool_recycle=_RECYCLE_S,
         pool_pre_ping=True,
+        hide_parameters=True,
     )
 
 
@@ -166,32 +202,9 @@ def _translated() -> Iterator[None]:
     """Turn what says that the database cannot be asked into an error of this service."""
     try:
         yield
-    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, OSError) as error:
-        raise _unavailable(error) from error
-    except exc.DBAPIError as error:
-        state = _sqlstate(error)
-        if not error.connection_invalidated and state[:2] not in _PASSING and state not in _UNDEFINED:
+    except (exc.DBAPIError, exc.TimeoutError, OSError) as error:
+        reason = unavailability(error)
+        if reason is None:
             raise
-        raise _unavailable(error) from error
-
-
-_PASSING = ("08", "53", "57")
-"""Classes of SQLSTATE: the connection, resources, an operator's intervention."""
-
-_UNDEFINED = ("42P01", "42703")
-"""A table or a column is missing: this version of the service runs before its migration.
-
-Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
-"""
-
-
-def _sqlstate(error: exc.DBAPIError) -> str:
-    return str(getattr(error.orig, "sqlstate", None) or "")
-
-
-def _unavailable(error: Exception) -> StorageUnavailableError:
-    """Write the reason to the log, without the statement and its values, and return what callers learn."""
-    cause = error.orig if isinstance(error, exc.DBAPIError) else error
-    reason = f"{type(cause).__name__}: {cause}"
-    _log.warning("database_unavailable", extra={"error": reason})
-    return StorageUnavailableError(reason)
+        _log.warning("database_unavailable", extra={"error": reason})
+        raise StorageUnavailableError(reason) from error

@@ -7,14 +7,13 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 from sqlalchemy import Row, Table, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ...chassis.contracts.call import CallRecord
+from ...chassis.contracts.context import current
 from ...chassis.contracts.envelope import Envelope, Failed, Failure, Notice, Pending, Running, Succeeded, failed
 from ...chassis.contracts.errors import ServiceError
 from ...chassis.contracts.json import Json, to_json
@@ -23,26 +22,22 @@ from .packing import packed, unpacked
 from .tables import EnvelopeRow
 from .upcasting import upcast
 
-LEASE_S = 30.0
-"""How long unfinished work counts as worked on after the last sign of life of the process that does it."""
-
 _INTERRUPTED = Failure("interrupted", "The process that worked on it ended.", retryable=True)
 _UNKEPT = Notice("not_kept", "The answer could not be stored and cannot be read again.")
 _ID = re.compile(r"[a-z0-9_]{1,64}")
 _OPEN = ("pending", "running")
 _MOST_LISTED = 100
 _log = logging.getLogger(__name__)
-_insert = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 class DatabaseStore:
     """Keeps the newest envelope of each id.
 
     With `lease_s`, unfinished work belongs to this process: when it shows no sign of life for so long, the work counts
-    as failed. Without, something else sees to it that work goes on.
+    as failed. With None, something else sees to it that work goes on.
     """
 
-    def __init__(self, database: Database, *, compress_over_bytes: int, lease_s: float | None = LEASE_S) -> None:
+    def __init__(self, database: Database, *, compress_over_bytes: int, lease_s: float | None) -> None:
         """Keep envelopes in a database."""
         self._database = database
         self._compress_over_bytes = compress_over_bytes
@@ -54,16 +49,16 @@ class DatabaseStore:
         """Keep the envelope, replacing an older one of the same id; one that has ended is not opened again."""
         unfinished = isinstance(envelope, Pending | Running)
         values = self._columns(envelope, awaited=unfinished and self._lease_s is not None)
-        statement = _insert[self._database.dialect](_TABLE).values(values)
+        statement = self._database.insert(_TABLE).values(values)
         replaced = {name: statement.excluded[name] for name in values if name not in ("id", "created_at")}
         ended_or_still_open = or_(statement.excluded.status.not_in(_OPEN), _TABLE.c.status.in_(_OPEN))
         statement = statement.on_conflict_do_update(index_elements=["id"], set_=replaced, where=ended_or_still_open)
+        if not unfinished:
+            self._mine.discard(envelope.id)  # also if the end cannot be kept: nobody works on it any more
         async with self._database.writing() as connection:
             await connection.execute(statement)
         if unfinished and self._lease_s is not None:
             self._hold(envelope.id, self._lease_s)
-        else:
-            self._mine.discard(envelope.id)
 
     async def load[T](self, id_: str, result: type[T], *, of: str) -> Envelope[T] | None:
         """Return the newest envelope `of` an object, with results of a type; None for an id not known (any more)."""
@@ -73,16 +68,17 @@ class DatabaseStore:
         envelope: Envelope[T] = _reader(result).validate_python(document_of(row))
         if row.awaited_until is None or row.awaited_until > _now() or id_ in self._mine:
             return envelope
-        interrupted = failed(envelope, _INTERRUPTED, CallRecord(), at=_now())
-        await self.save(interrupted)
-        return interrupted
+        await self._interrupt(envelope, row.awaited_until)
+        return await self.load(id_, result, of=of)
 
     async def keep(self, envelope: Succeeded[Any]) -> tuple[Notice, ...]:
         """Keep the envelope of an answered call; a caller who was answered does not pay for our failure to keep it."""
         try:
-            await self.save(envelope)
-        except ServiceError as error:
-            _log.error("envelope_not_kept", extra={"envelope_id": envelope.id, "error": str(error)})
+            async with asyncio.timeout(current().remaining_s()):
+                await self.save(envelope)
+        except (ServiceError, TimeoutError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            _log.error("envelope_not_kept", extra={"envelope_id": envelope.id, "error": reason})
             return (_UNKEPT,)
         return ()
 
@@ -104,6 +100,13 @@ class DatabaseStore:
             self._renewing.cancel()
             with suppress(asyncio.CancelledError):
                 await self._renewing
+
+    async def _interrupt(self, envelope: Envelope[Any], awaited_until: datetime) -> None:
+        """Let work end that nobody does any more, unless somebody has shown a sign of life since it was read."""
+        values = self._columns(failed(envelope, _INTERRUPTED, CallRecord(), at=_now()), awaited=False)
+        unseen = update(_TABLE).where(_TABLE.c.id == envelope.id, _TABLE.c.awaited_until == awaited_until)
+        async with self._database.writing() as connection:
+            await connection.execute(unseen.values(values))
 
     async def _row(self, id_: str) -> Row[Any] | None:
         if _ID.fullmatch(id_) is None:
@@ -154,10 +157,15 @@ def document_of(row: Row[Any]) -> Any:
     return upcast(document)
 
 
-@lru_cache(maxsize=64)
-def _reader(result: Any) -> TypeAdapter[Any]:
-    union = Pending | Running | Succeeded[result] | Failed
-    return TypeAdapter(Annotated[union, Field(discriminator="status")])
+def _reader(result: type[Any]) -> TypeAdapter[Any]:
+    if result not in _READERS:
+        union = Pending | Running | Succeeded[result] | Failed  # type: ignore[valid-type] # known at run time only
+        _READERS[result] = TypeAdapter(Annotated[union, Field(discriminator="status")])
+    return _READERS[result]
+
+
+_READERS: dict[type[Any], TypeAdapter[Any]] = {}
+"""What reads envelopes with results of a type; making one takes milliseconds."""
 
 
 def _now() -> datetime:

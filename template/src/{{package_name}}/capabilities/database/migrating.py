@@ -18,13 +18,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from alembic.util import CommandError
+from sqlalchemy import Connection, exc, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...chassis.contracts.errors import ServiceError
 from ...chassis.identity import SERVICE
 from .chains import OWN, Chain, all_chains
-from .database import Database
+from .database import DanglingError, Database
 
 _ASK_AGAIN_S = 0.2
 _LOCK = int.from_bytes(hashlib.sha256(f"{SERVICE}/migrate".encode()).digest()[:8], signed=True)
@@ -73,12 +74,20 @@ async def upgrade(database: Database) -> tuple[Standing, ...]:
     """
     chains = all_chains()
     await asyncio.to_thread(lambda: [_head(chain) for chain in chains])
+    if database.dialect == "sqlite":
+        await _prepare(database, chains)  # in transactions of its own, which would wait for ours
     async with _alone(database) as connection:
+        if database.dialect != "sqlite":
+            await _prepare(database, chains)
         for chain in chains:
-            if chain.prepare is not None:
-                await chain.prepare(database.section)
             await connection.run_sync(_within, chain, chains, lambda config: command.upgrade(config, "head"))
     return await standings(database, chains)
+
+
+async def _prepare(database: Database, chains: Sequence[Chain]) -> None:
+    for chain in chains:
+        if chain.prepare is not None:
+            await chain.prepare(database.section)
 
 
 async def downgrade(database: Database, name: str, steps: int) -> tuple[Standing, ...]:
@@ -88,9 +97,7 @@ async def downgrade(database: Database, name: str, steps: int) -> tuple[Standing
         MigrationError: if no chain has the name, or it has fewer versions.
     """
     chains = all_chains()
-    chain = next((chain for chain in chains if chain.name == name), None)
-    if chain is None:
-        raise MigrationError(f"No chain is named {name!r}; expected one of {', '.join(c.name for c in chains)}.")
+    chain = _named(name, chains)
     async with _alone(database) as connection:
         target = await connection.run_sync(_earlier, chain, steps)
         await connection.run_sync(_within, chain, chains, lambda config: command.downgrade(config, target))
@@ -104,7 +111,7 @@ async def new_migration(database: Database, words: str) -> Path:
         MigrationError: if the database is not at the head of your chain.
     """
     chains = all_chains()
-    own = next(chain for chain in chains if chain.name == OWN)
+    own = _named(OWN, chains)
     if not all(standing.ready for standing in await standings(database, chains)):
         raise MigrationError("The database is behind the code; run `migrate` first.")
     number = f"{len(list(_scripts(own).walk_revisions())) + 1:04d}"
@@ -117,6 +124,13 @@ async def new_migration(database: Database, words: str) -> Path:
 
     async with database.writing() as connection:
         return await connection.run_sync(_within, own, chains, write)
+
+
+def _named(name: str, chains: Sequence[Chain]) -> Chain:
+    for chain in chains:
+        if chain.name == name:
+            return chain
+    raise MigrationError(f"No chain is named {name!r}; expected one of {', '.join(c.name for c in chains)}.")
 
 
 def _config(chain: Chain) -> Config:
@@ -160,30 +174,33 @@ def _within[T](connection: Connection, chain: Chain, chains: Sequence[Chain], wo
     config = _config(chain)
     given: dict[str, Any] = {"connection": connection, "chain": chain}
     config.attributes.update(given, others=[other for other in chains if other is not chain])
-    return work(config)
+    if connection.dialect.name != "sqlite":
+        connection.commit()  # a file has a transaction of its own where none is open
+    try:
+        return work(config)
+    except CommandError as error:
+        raise MigrationError(f"The chain {chain.name!r} cannot be migrated: {error}.") from error
+    except (exc.ProgrammingError, exc.IntegrityError, exc.DataError) as error:
+        raise MigrationError(f"The chain {chain.name!r} cannot be migrated: {error.orig}.") from error
 
 
 @asynccontextmanager
 async def _alone(database: Database) -> AsyncIterator[AsyncConnection]:
     """Open a connection for changes of tables, while no other process has one."""
-    if database.dialect == "sqlite":
+    try:
         async with database.restructuring() as connection:
+            if database.dialect != "sqlite":
+                await _lock(connection, time.monotonic() + database.section.lock_wait_s)
             yield connection
-        return
-    async with database.engine.connect() as guard, database.engine.connect() as connection:
-        await guard.execution_options(isolation_level="AUTOCOMMIT")
-        await _lock(guard, time.monotonic() + database.section.lock_wait_s)
-        await connection.execute(text("SET statement_timeout = 0"))
-        await connection.commit()
-        try:
-            yield connection
-            await connection.commit()
-        finally:
-            await guard.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
+    except DanglingError as error:
+        raise MigrationError(f"Nothing was changed: {error} afterwards.") from error
 
 
 async def _lock(connection: AsyncConnection, limit: float) -> None:
+    """Take a lock that lasts as long as the session of this connection."""
     while not await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK}):
+        await connection.rollback()
         if time.monotonic() > limit:
             raise MigrationError("Another process is migrating; try again when it has finished.")
         await asyncio.sleep(_ASK_AGAIN_S)
+    await connection.commit()

@@ -70,7 +70,7 @@ class _Request:
         self._boundary = boundary
         self._digest = hashlib.sha256()
         self._rest = b""
-        self.bytes = 0
+        self._bytes = 0
 
     async def receive(self) -> Message:
         """Pass a message on."""
@@ -80,19 +80,23 @@ class _Request:
         return message
 
     def _add(self, piece: bytes) -> None:
-        self.bytes += len(piece)
         if self._boundary is None:
-            self._digest.update(piece)
+            self._count(piece)
             return
-        content = (self._rest + piece).replace(self._boundary, b"")
-        last = len(content) - len(self._boundary) + 1
-        self._digest.update(content[: max(0, last)])
-        self._rest = content[max(0, last) :]
+        *parts, last = (self._rest + piece).split(self._boundary)
+        ended = max(0, len(last) - len(self._boundary) + 1)  # the rest may be the beginning of another boundary
+        for part in (*parts, last[:ended]):
+            self._count(part)
+        self._rest = last[ended:]
+
+    def _count(self, content: bytes) -> None:
+        self._digest.update(content)
+        self._bytes += len(content)
 
     async def drain(self, most_bytes: int) -> None:
         """Receive what is left of the body, as far as it can be the expected one."""
         more = True
-        while more and self.bytes <= most_bytes:
+        while more and self._bytes <= most_bytes:
             message = await self.receive()
             more = message["type"] == "http.request" and message.get("more_body", False)
 
@@ -100,7 +104,7 @@ class _Request:
         """Return size and digest of what has arrived."""
         whole = self._digest.copy()
         whole.update(self._rest)
-        return f"{self.bytes if self._boundary is None else 0}:{whole.hexdigest()}"
+        return f"{self._bytes + len(self._rest)}:{whole.hexdigest()}"
 
 
 class _Answer:
@@ -142,8 +146,7 @@ async def _keep(claim: Claim, request: _Request, answer: _Answer) -> None:
 
 
 async def _repeat(reply: Reply, request: _Request, scope: Scope, send: Send) -> None:
-    most_bytes = int(reply.request.partition(":")[0])
-    await request.drain(most_bytes or _LONGEST_FORM_BYTES)
+    await request.drain(int(reply.request.partition(":")[0]))
     if request.fingerprint() != reply.request:
         text = "The Idempotency-Key was used for another request; choose a new one for each."
         await _refuse(scope, send, "invalid_request", text)
@@ -162,9 +165,6 @@ async def _refuse(scope: Scope, send: Send, code: str, text: str, retry_after_s:
 
 async def _nothing() -> Message:
     return {"type": "http.disconnect"}
-
-
-_LONGEST_FORM_BYTES = 1024**3
 
 
 def _is_kept(status: int, headers: list[tuple[bytes, bytes]]) -> bool:

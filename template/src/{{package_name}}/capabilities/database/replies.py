@@ -13,17 +13,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Table, and_, delete, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ...chassis.contracts.identity import new_id
 from .database import Database
 from .packing import packed, unpacked
 from .tables import ReplyRow
-
-LEASE_S = 30.0
-"""How long a request counts as being served after the last sign of life of the process that does it."""
-
-_insert = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +38,18 @@ def scope_of(*parts: str) -> str:
 class Replies:
     """Keeps answers in the database; of several who claim the same scope at once, one gets it."""
 
-    def __init__(self, database: Database, *, kept: timedelta, compress_over_bytes: int) -> None:
-        """Keep answers for a time."""
+    def __init__(self, database: Database, *, kept: timedelta, compress_over_bytes: int, lease_s: float) -> None:
+        """Keep answers for a time; after `lease_s` without a sign of life nobody works on one any more."""
         self._database = database
+        self._lease = timedelta(seconds=lease_s)
         self._kept = kept
         self._compress_over_bytes = compress_over_bytes
 
     async def claim(self, scope: str) -> "Claim | Reply | None":
         """Return a claim to answer, the answer that was given already, or None while somebody else works on it."""
         now, mark = datetime.now(UTC), new_id("claim")
-        values = {"scope": scope, "claim": mark, "claimed_until": now + timedelta(seconds=LEASE_S), "created_at": now}
-        statement = _insert[self._database.dialect](_TABLE).values(values)
+        values = {"scope": scope, "claim": mark, "claimed_until": now + self._lease, "created_at": now}
+        statement = self._database.insert(_TABLE).values(values)
         emptied: dict[str, Any] = dict.fromkeys(("request", "status", "headers", "body"))
         abandoned = and_(_TABLE.c.status.is_(None), _TABLE.c.claimed_until < now)
         free = or_(abandoned, _TABLE.c.created_at < now - self._kept)
@@ -63,7 +58,7 @@ class Replies:
             await connection.execute(statement)
             row = (await connection.execute(select(_TABLE).where(_TABLE.c.scope == scope))).one()
         if row.claim == mark:
-            return Claim(self._database, scope, mark, self._compress_over_bytes)
+            return Claim(self._database, scope, mark, self._compress_over_bytes, self._lease)
         if row.status is None:
             return None
         return Reply(row.request, row.status, [(name, value) for name, value in row.headers], unpacked(row.body))
@@ -72,17 +67,18 @@ class Replies:
 class Claim:
     """The right to answer; held by signs of life until the answer is kept or the claim is given up."""
 
-    def __init__(self, database: Database, scope: str, mark: str, compress_over_bytes: int) -> None:
+    def __init__(self, database: Database, scope: str, mark: str, compress_over_bytes: int, lease: timedelta) -> None:
         """Begin to show signs of life."""
         self._database = database
+        self._lease = lease
         self._mine = and_(_TABLE.c.scope == scope, _TABLE.c.claim == mark)
         self._compress_over_bytes = compress_over_bytes
         self._alive = asyncio.create_task(self._stay())
 
     async def _stay(self) -> None:
         while True:
-            await asyncio.sleep(LEASE_S / 3)
-            until = datetime.now(UTC) + timedelta(seconds=LEASE_S)
+            await asyncio.sleep(self._lease.total_seconds() / 3)
+            until = datetime.now(UTC) + self._lease
             with suppress(Exception):  # the next sign may come through
                 async with self._database.writing() as connection:
                     await connection.execute(update(_TABLE).where(self._mine).values(claimed_until=until))
@@ -112,8 +108,7 @@ class Claim:
 
     async def _end(self) -> None:
         self._alive.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._alive
+        await asyncio.wait([self._alive])
 
 
 _TABLE: Table = ReplyRow.metadata.tables[ReplyRow.__tablename__]

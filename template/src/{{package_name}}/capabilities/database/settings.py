@@ -8,8 +8,13 @@ from pydantic import Field, field_validator
 from ...chassis.config.section import Section
 from ...chassis.identity import SERVICE
 
-_SQLITE = re.compile(r"sqlite(\+aiosqlite)?://(/.*)?", re.DOTALL)
-_POSTGRESQL = re.compile(r"postgres(ql)?(\+asyncpg)?://.+", re.DOTALL)
+_SQLITE = re.compile(r"sqlite(\+aiosqlite)?:///(?!:memory:|file:)[^?#]+")
+_POSTGRESQL = re.compile(
+    r"postgres(ql)?(\+asyncpg)?://"
+    r"([^:/?#@]*(:[^@]*)?@)?([^:/?#@\[\]]+|\[[0-9A-Fa-f:.]+\]|(?=/[^?]*\?host=))(:(?P<port>\d{1,5}))?"
+    r"(/[^?#]*(\?(host|port|sslmode|ssl)=[^&]*(&(host|port|sslmode|ssl)=[^&]*)*)?)?"
+)
+_PORTS = 2**16
 
 
 class DatabaseSection(Section):
@@ -27,6 +32,9 @@ class DatabaseSection(Section):
     lock_wait_s: float = Field(
         default=30, gt=0, description="How long a writer waits for others (SQLite), and `migrate` for another one."
     )
+    lease_s: float = Field(
+        default=30, gt=0, description="How long work counts as being done after the last sign of life of its process."
+    )
     keep_answers: bool = Field(default=True, description="Keep the envelopes of answered calls, not only of long work.")
     retention_days: float = Field(
         default=30, gt=0, description="Envelopes and audit entries that are older are deleted, in days."
@@ -39,9 +47,13 @@ class DatabaseSection(Section):
     @field_validator("url")
     @classmethod
     def _known(cls, url: str) -> str:
-        if _SQLITE.fullmatch(url) or _POSTGRESQL.fullmatch(url):
+        found = _POSTGRESQL.fullmatch(url)
+        if _SQLITE.fullmatch(url) or (found is not None and int(found["port"] or 0) < _PORTS):
             return url
-        message = "expected sqlite:///file.db or postgresql://user:password@host:5432/name"
+        message = (
+            "sqlite:///file.db or postgresql://user:password@host:5432/name, with nothing but host, port and sslmode"
+            " after a question mark, and %40 for an @ in the password"
+        )
         raise ValueError(message)
 
     @property
@@ -53,4 +65,5 @@ class DatabaseSection(Section):
     def address(self) -> str:
         """Return the URL with the driver that is used here."""
         driver = "sqlite+aiosqlite" if self.dialect == "sqlite" else "postgresql+asyncpg"
-        return f"{driver}:{self.url.partition(':')[2]}"
+        place, mark, query = self.url.partition(":")[2].partition("?")
+        return f"{driver}:{place}{mark}{query.replace('sslmode=', 'ssl=')}"

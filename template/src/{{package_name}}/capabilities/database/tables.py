@@ -83,7 +83,7 @@ class EnvelopeRow(TemplateTable):
     status: Mapped[str] = mapped_column(String(16))
     fingerprint: Mapped[str] = mapped_column(String(80))
     schema_version: Mapped[str] = mapped_column(String(16))
-    document: Mapped[dict[str, Any] | None] = mapped_column(Document)
+    document: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # JSONB takes no text with a zero character
     packed: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(Utc)
     updated_at: Mapped[datetime] = mapped_column(Utc)

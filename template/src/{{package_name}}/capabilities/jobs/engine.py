@@ -32,6 +32,12 @@ _READ_ONLY = "25006"
 """SQLSTATE of a write on a server that has become a replica. Source: PostgreSQL, appendix A."""
 
 _PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON")
+_TOLD_ELSEWHERE = (
+    "Exception encountered in asynchronous workflow:",
+    "Exception encountered in background workflow:",
+    "Asyncio task cancelled for workflow or step",
+)
+_REPEAT_S, _KIND_CHARS = 60.0, 24
 _SPARE_THREADS = 16
 _RECYCLE_S = 1800
 
@@ -145,26 +151,39 @@ def configuration(engine: sa.Engine, executor_id: str, concurrency: int) -> DBOS
 
 
 class _OneVoice(logging.Filter):
-    """Drops what is logged here too, with the outcome of each job, and what DBOS adds to every line."""
+    """Passes each kind of line once a minute: during an outage, every thread of DBOS tells of it every second.
 
-    _ADDED = ("applicationID", "applicationVersion", "executorID")
+    How a job failed is dropped, being logged here with its outcome, and so is what DBOS adds to every line.
+    """
+
+    _ADDED = ("applicationID", "applicationVersion", "executorID", "operationUUID")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passed: dict[str, float] = {}
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
         for name in self._ADDED:
             vars(record).pop(name, None)
-        return not str(record.msg).startswith("Exception encountered in ")
+        text, now = str(record.msg), time.monotonic()
+        if text.startswith(_TOLD_ELSEWHERE) or now - self._passed.get(text[:_KIND_CHARS], -_REPEAT_S) < _REPEAT_S:
+            return False
+        self._passed[text[:_KIND_CHARS]] = now
+        return True
 
 
 _ONE_VOICE = _OneVoice()
 
 
 def quiet() -> None:
-    """Keep DBOS from writing to the console by itself; its warnings go the way of all others."""
+    """Keep DBOS from writing to the console by itself; its warnings go the way of all others. Call it again after DBOS.
+
+    It adds a handler to a logger without any, and a filter, which ours has to follow.
+    """
     logger = logging.getLogger("dbos")
     if not logger.handlers:
-        handler = logging.NullHandler()
-        logger.addHandler(handler)  # a logger without any gets one from DBOS
-    for known in logger.handlers:
-        known.addFilter(_ONE_VOICE)
+        logger.addHandler(logging.NullHandler())
+    logger.removeFilter(_ONE_VOICE)
+    logger.addFilter(_ONE_VOICE)
     logger.setLevel(logging.WARNING)

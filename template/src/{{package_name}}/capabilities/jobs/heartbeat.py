@@ -72,7 +72,8 @@ class Heartbeat:
     def stop(self) -> None:
         """End, and wait until the thread has ended."""
         self._stopping.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _beat(self) -> None:
         while not self._stopping.wait(self._leases.lease_s / _BEATS):

@@ -1,4 +1,4 @@
-"""Jobs: what a service declares, enqueues, reads and manages, in every process, whether it runs jobs or not.
+"""Jobs: what a service declares and enqueues, in every process, whether it runs jobs or not.
 
 A job that is enqueued inside another one is its child: it ends with it when that is cancelled, and is enqueued once,
 however often the parent is begun. Fan-out is enqueueing several, fan-in is awaiting their results, order is awaiting
@@ -6,9 +6,8 @@ one before enqueueing the next, or a queue with a concurrency of 1.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from dbos import DBOS, DBOSClient, EnqueueOptions, WorkflowHandleAsync
@@ -23,13 +22,11 @@ from ...chassis.contracts.json import Json
 from ..database.database import StorageUnavailableError
 from .declarations import DEFAULT_QUEUE, Job, JobFunction, Queue, Schedule
 from .engine import teach_time
-from .records import CORRELATION_ID, ENGINE_STATUS, KEY, NOTE, PROGRESS, TRACEPARENT, JobRecord, JobStatus, record_of
+from .records import CORRELATION_ID, KEY, NOTE, PROGRESS, TRACEPARENT
 from .running import RUN
 
 PRIORITY = 100
 """Of a job that states none; lower ones run first."""
-
-_PAGE = 200
 
 
 class Jobs:
@@ -137,103 +134,6 @@ class Jobs:
         """Add attributes to a job."""
         with reached():
             await self.client.update_workflow_attributes_async(id_, dict(attributes), merge=True)
-
-    async def find(self, id_: str) -> JobRecord | None:
-        """Return a job, or None for an id that is not known (any more)."""
-        with reached():
-            found = await self.client.list_workflows_async(workflow_ids=[id_], load_input=False)
-        return record_of(found[0]) if found else None
-
-    async def show(self, id_: str) -> JobRecord:
-        """Return a job.
-
-        Raises:
-            RequestError: `not_found`.
-        """
-        record = await self.find(id_)
-        if record is None:
-            raise RequestError("No job has this id.", code="not_found", location="path")
-        return record
-
-    async def page(
-        self, *, status: JobStatus | None = None, name: str | None = None, size: int = 50, offset: int = 0
-    ) -> list[JobRecord]:
-        """Return jobs, the newest first, without their results."""
-        records = self._all(status=status, name=name)
-        return [record async for number, record in _counted(records, offset + size) if number >= offset]
-
-    async def _all(self, *, status: JobStatus | None, name: str | None) -> AsyncIterator[JobRecord]:
-        asked: dict[str, Any] = {"name": name, "status": None if status is None else ENGINE_STATUS[status]}
-        offset, more = 0, True
-        while more:
-            with reached():
-                found = await self.client.list_workflows_async(
-                    **asked, limit=_PAGE, offset=offset, sort_desc=True, load_input=False, load_output=False
-                )
-            for one in found:
-                record = record_of(one)
-                if status in (None, record.status):
-                    yield replace(record, result=None)
-            offset, more = offset + _PAGE, len(found) == _PAGE
-
-    async def payload(self, id_: str) -> Mapping[str, Json]:
-        """Return what a job was given."""
-        with reached():
-            found = await self.client.list_workflows_async(workflow_ids=[id_], load_output=False)
-        given: Any = found[0].input if found else None
-        return given["args"][0] if given else {}
-
-    async def cancel(self, id_: str) -> JobRecord:
-        """Stop a job and its children; its code learns of it within seconds, wherever it runs.
-
-        Raises:
-            RequestError: `not_found`, or `already_finished`.
-        """
-        if not (await self.show(id_)).status.finished:
-            with reached():
-                await self.client.cancel_workflow_async(id_, cancel_children=True)
-            self.on_cancel(id_)
-        record = await self.show(id_)
-        if record.status is not JobStatus.CANCELLED:
-            raise RequestError(f"The job has {record.status} already.", code="already_finished", location="path")
-        return record
-
-    async def retry(self, id_: str) -> JobRecord:
-        """Enqueue a job again that has ended without success; its completed steps are not repeated.
-
-        Raises:
-            RequestError: `not_found`, or `conflict` while it has not ended, or when it succeeded.
-        """
-        record = await self.show(id_)
-        if not record.status.finished or record.status is JobStatus.SUCCEEDED:
-            message = f"The job is {record.status}; only one that ended without success can be tried again."
-            raise RequestError(message, code="conflict", location="path")
-        declared = self.declared.get(record.name)
-        queue = record.queue or (DEFAULT_QUEUE if declared is None else declared.queue)
-        with reached():
-            if record.status is JobStatus.FAILED:
-                at = await self._failed_at(id_)
-                await self.client.rewind_workflow_async(id_, start_step=at, queue_name=queue)
-            else:
-                await self.client.resume_workflow_async(id_, queue_name=queue)
-        return await self.show(id_)
-
-    async def _failed_at(self, id_: str) -> int:
-        """Return the number of the step to go on from: the last one if that failed, otherwise the next one."""
-        steps = await self.client.list_workflow_steps_async(id_)
-        if not steps:
-            return 1
-        last = max(steps, key=lambda one: one["function_id"])
-        return last["function_id"] + (0 if last["error"] else 1)
-
-
-async def _counted[T](items: AsyncIterator[T], limit: int) -> AsyncIterator[tuple[int, T]]:
-    number = 0
-    async for item in items:
-        if number >= limit:
-            return
-        yield number, item
-        number += 1
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from ...chassis.contracts.identity import new_id
 from ...chassis.contracts.json import Json
 from ...chassis.contracts.work import Work
 from .jobs import Jobs
+from .management import JobManagement
 from .records import JobRecord
 
 STOP_S = 10.0
@@ -23,6 +24,7 @@ class DurableRunner:
     def __init__(self, jobs: Jobs, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Take the jobs."""
         self._jobs = jobs
+        self._management = JobManagement(jobs)
         self._pause = pause
 
     def register(self, name: str, work: Work) -> None:
@@ -42,10 +44,10 @@ class DurableRunner:
 
         Where no process runs it, it is begun here with nothing but its cancellation ahead, so that it writes its end.
         """
-        record = await self._jobs.find(id_)
+        record = await self._management.find(id_)
         if record is None or record.status.finished:
             return
-        await self._jobs.cancel(id_)
+        await self._management.cancel(id_)
         limit = time.monotonic() + STOP_S
         last = await self._until(id_, lambda now: now.stopped or not now.attempts, limit=limit)
         if last is not None and not last.stopped:
@@ -54,7 +56,7 @@ class DurableRunner:
     async def _until(self, id_: str, enough: Callable[[JobRecord], bool], *, limit: float | None) -> JobRecord | None:
         pause_s = _FIRST_S
         while True:
-            record = await self._jobs.find(id_)
+            record = await self._management.find(id_)
             if record is None or enough(record) or (limit is not None and time.monotonic() > limit):
                 return record
             await self._pause(pause_s)
@@ -62,7 +64,7 @@ class DurableRunner:
 
     async def _end(self, record: JobRecord) -> None:
         work = self._jobs.declared[record.name].function
-        payload = await self._jobs.payload(record.id)
+        payload = await self._management.payload(record.id)
         with entered(Context(record.correlation_id or new_id("cor"), None, record.traceparent)):
             task = asyncio.ensure_future(work(record.id, payload))
         await asyncio.sleep(0)  # a task that is cancelled before its first step never runs

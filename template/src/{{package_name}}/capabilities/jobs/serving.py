@@ -15,6 +15,7 @@ from .engine import open_client, open_engine
 from .executor import Executor
 from .internals import behind
 from .jobs import Jobs
+from .management import JobManagement
 from .retention import keep_deleting
 from .runner import DurableRunner
 from .settings import JobsSection
@@ -25,6 +26,7 @@ def open_jobs(container: Container, settings: Settings) -> None:
     database, section = settings[DatabaseSection], settings[JobsSection]
     engine = open_engine(database)
     jobs = container.provide(Jobs, Jobs(open_client(engine)))
+    container.provide(JobManagement, JobManagement(jobs))
     container.provide(DurableRunner, DurableRunner(jobs))
     container.provide(Executor, Executor(jobs, engine, section, database))
 

@@ -41,7 +41,7 @@ def build_app(settings: Settings, features: Sequence[Feature], container: Contai
     app.state.container = container
     for feature in features:
         if feature.around is not None:
-            app.add_middleware(feature.around, container=container)
+            app.add_middleware(feature.around, container)
     metrics = container[Metrics] if Metrics in container else Metrics()
     app.add_middleware(Surroundings, body_idle_s=settings[HttpSection].body_idle_s)
     app.add_middleware(Measured, metrics=metrics.of(HttpMetrics))

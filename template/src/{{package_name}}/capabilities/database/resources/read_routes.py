@@ -1,12 +1,12 @@
 """Read routes: one record, parts of the collection, and all of it as a file."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, create_model
+from pydantic_core import to_json
 
 from ....chassis.contracts.errors import RequestError
 from ....chassis.contracts.json import Json
@@ -82,8 +82,7 @@ def _add_one(router: APIRouter, reader: Reader) -> None:
         tag = reader.records.etag(row)
         if _has_it(request, tag):
             return Response(status_code=304, headers={"ETag": tag})
-        content = json.dumps(reader.records.document(row), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        return Response(content, headers={"ETag": tag}, media_type="application/json")
+        return Response(to_json(reader.records.document(row)), headers={"ETag": tag}, media_type="application/json")
 
 
 def _given(request: Request) -> dict[str, str]:
@@ -107,8 +106,7 @@ def _has_it(request: Request, tag: str) -> bool:
 
 def _json(part: Part, told: Mapping[str, Json], headers: Mapping[str, str]) -> Response:
     document = {"items": part.items, **{name: value for name, value in told.items() if value is not None}}
-    content = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Response(content, headers=dict(headers), media_type="application/json")
+    return Response(to_json(document), headers=dict(headers), media_type="application/json")
 
 
 def _list_model(record: type[BaseModel]) -> type[BaseModel]:

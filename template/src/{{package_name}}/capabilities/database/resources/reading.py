@@ -11,7 +11,7 @@ from .pages import Following, Numbered, cursor
 from .query import Grammar, Query
 from .records import Records
 from .resource import Resource
-from .statements import Statements
+from .statements import Statements, names_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,8 @@ class Reader:
         statement = self.statements.page(query, database.dialect, limit=part.size, offset=part.offset)
         async with database.reading() as connection:
             rows = (await connection.execute(statement)).all()
-            total = part.offset + len(rows)
-            if len(rows) == part.size or (part.offset and not rows):
-                # Only a page that is neither full nor empty is known to be the last.
+            total: int = rows[0][-1] if rows else 0
+            if part.offset and not rows:
                 total = (await connection.execute(self.statements.count(query, database.dialect))).scalar_one()
         return Part(self.records.documents(rows, query.fields), total=total)
 
@@ -72,7 +71,8 @@ class Reader:
                 rows += (await connection.execute(statement)).all()
                 if len(rows) > part.size:
                     break
-        shown = rows[: part.size]
-        more = len(rows) > part.size
-        on = cursor(shown[-1][len(query.fields) :], query) if more else None
+        shown, on = rows[: part.size], None
+        if len(rows) > part.size:
+            last = dict(zip(names_of(query), shown[-1], strict=True))
+            on = cursor([last[key.name] for key in query.keys], query)
         return Part(self.records.documents(shown, query.fields), next=on)

@@ -81,16 +81,16 @@ class Statements:
         return select(*self._columns(query.fields)).where(*self._where(query, dialect)).order_by(*order)
 
     def page(self, query: Query, dialect: str, *, limit: int, offset: int) -> Select[Any]:
-        """Return what selects the fields of the records of one page."""
-        return self.all(query, dialect).limit(limit).offset(offset)
+        """Return what selects the records of one page: fields, then how many records there are on all pages."""
+        total = self.count(query, dialect).scalar_subquery()
+        return self.all(query, dialect).add_columns(total).limit(limit).offset(offset)
 
     def following(self, query: Query, dialect: str, after: Position | None, limit: int) -> Iterator[Select[Any]]:
-        """Yield what selects the records after a position, or the first ones for None: fields, then sort columns.
+        """Yield what selects the records after a position, or the first ones for None: see `names_of`.
 
         Each statement continues where the one before found fewer than the limit.
         """
-        columns = self._columns((*query.fields, *(key.name for key in query.keys)))
-        found = select(*columns).where(*self._where(query, dialect)).limit(limit)
+        found = select(*self._columns(names_of(query))).where(*self._where(query, dialect)).limit(limit)
         first, *others = self._by(query.keys)
         if after is None or after[0] is not None:
             present = (_By(first.column, first.descending, nullable=False), *others)
@@ -131,6 +131,11 @@ class Statements:
                 return column.in_(values)
             case _:
                 return _COMPARED[condition.operator](column, literal(condition.values[0], column.type))
+
+
+def names_of(query: Query) -> tuple[str, ...]:
+    """Return the columns that a keyset page consists of: the fields, then what else the next page is found by."""
+    return tuple(dict.fromkeys((*query.fields, *(key.name for key in query.keys))))
 
 
 def _after(keys: Sequence[_By], values: Position) -> ColumnElement[bool]:

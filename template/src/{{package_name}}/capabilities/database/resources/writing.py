@@ -19,6 +19,7 @@ from ..database import Database
 from . import audit
 from .audit import Action, Change, Document
 from .etags import Tags, require_match
+from .kinds import is_storable
 from .records import Records
 from .refusals import not_found, refusals
 from .resource import Resource
@@ -159,6 +160,8 @@ class Writing:
         return written
 
     async def _found(self, connection: AsyncConnection, id_: str, asked: Tags, *, deleted: bool) -> Row:
+        if not is_storable(id_):
+            raise not_found()
         found = (await connection.execute(self._select, {"this_id": id_})).mappings().one_or_none()
         if found is None or (found["deleted_at"] is not None and not deleted):
             raise not_found()

@@ -22,7 +22,7 @@ def upgrade() -> None:
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("fingerprint", sa.String(80), nullable=False),
         sa.Column("schema_version", sa.String(16), nullable=False),
-        sa.Column("document", _JSON),
+        sa.Column("document", sa.JSON()),
         sa.Column("packed", sa.LargeBinary()),
         sa.Column("created_at", _TIME, nullable=False),
         sa.Column("updated_at", _TIME, nullable=False),

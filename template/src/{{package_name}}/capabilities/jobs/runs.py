@@ -1,0 +1,126 @@
+"""Runs: the jobs that run in this process, each a task of its event loop."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from dbos import DBOS
+
+from ...chassis.contracts.context import Context, entered
+from ...chassis.contracts.errors import ServiceError
+from ...chassis.contracts.identity import new_id
+from ...chassis.contracts.json import Json
+from .declarations import Job
+from .jobs import Jobs
+from .records import CORRELATION_ID, KEY, STOPPED, TRACEPARENT
+from .running import RUN, Body, Interrupted, Run
+from .takeover import return_to_queue, running_on
+
+WATCH_S = 1.0
+"""How often a process asks which of its jobs were cancelled elsewhere, or have used up their time."""
+
+STRAYED_S = 60.0
+"""A job that was claimed for this process and has not begun for so long is given back.
+
+Its claim may have been committed while the connection broke, or nothing is registered here under its name.
+"""
+
+_AUDIT_TURNS = 10
+_log = logging.getLogger(__name__)
+
+
+class Runs:
+    """Runs the code of jobs, and ends it where it is cancelled, out of time, or the process stops."""
+
+    def __init__(self, jobs: Jobs, executor_id: str) -> None:
+        """Begin with none."""
+        self._jobs = jobs
+        self._executor_id = executor_id
+        self._runs: dict[str, Run] = {}
+        self._strayed: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        """Return how many jobs run here."""
+        return len(self._runs)
+
+    async def perform(self, job: Job, payload: Mapping[str, Json], surroundings: Mapping[str, Any]) -> Json:
+        """Run a job to its end, as the engine asks for it."""
+        correlation_id = surroundings.get(CORRELATION_ID) or new_id("cor")
+        with entered(Context(correlation_id, surroundings.get(KEY), surroundings.get(TRACEPARENT))):
+            return await self._perform(job, payload)
+
+    async def _perform(self, job: Job, payload: Mapping[str, Json]) -> Json:
+        task, id_ = asyncio.current_task(), DBOS.workflow_id
+        if task is None or id_ is None:
+            raise RuntimeError("a job runs as a task of the engine")
+        run = self._runs[id_] = Run(id_, datetime.now(UTC), task)
+        token = RUN.set(run)
+        fields: dict[str, object] = {"job": job.name, "job_id": id_}
+        result: Json = None
+        ended = "succeeded"
+        try:
+            result = await Body(job.function(id_, payload), run)
+        except asyncio.CancelledError:
+            ended = "cancelled"
+        except Interrupted:
+            ended = "interrupted"
+        except Exception as error:
+            _log.warning("job_failed", extra={**fields, "error": f"{type(error).__name__}: {error}"})
+            raise
+        finally:
+            RUN.reset(token)
+            self._runs.pop(id_, None)
+        ended = "cancelled" if run.cancelled else ended
+        _log.info(f"job_{ended}", extra=fields)
+        if ended == "succeeded":
+            return result
+        if run.cancelled:
+            with suppress(ServiceError):
+                await self._jobs.annotate(id_, {STOPPED: True})
+        raise asyncio.CancelledError  # the engine records nothing
+
+    def cancel(self, id_: str) -> None:
+        """Have the code of a job that runs here see its cancellation."""
+        run = self._runs.get(id_)
+        if run is not None and not run.cancelled:
+            run.cancel()
+
+    def interrupt(self) -> None:
+        """End whatever runs here, without telling it that it was cancelled."""
+        for run in list(self._runs.values()):
+            run.interrupt()
+
+    async def watch(self) -> None:
+        """End what was cancelled elsewhere or is out of time, and give back what has strayed, until cancelled."""
+        turn = 0
+        while True:
+            await asyncio.sleep(WATCH_S)
+            turn += 1
+            try:
+                if self._runs:
+                    await self._end_cancelled()
+                if turn % _AUDIT_TURNS == 0:
+                    await self._give_back_strayed()
+            except Exception as error:  # noqa: BLE001 - nobody else would look after the jobs
+                self._strayed.clear()
+                _log.debug("jobs_not_watched", extra={"error": str(error)})
+
+    async def _end_cancelled(self) -> None:
+        asked: dict[str, Any] = {"workflow_ids": list(self._runs), "status": "CANCELLED"}
+        for one in await self._jobs.client.list_workflows_async(**asked, load_input=False, load_output=False):
+            self.cancel(one.workflow_id)
+
+    async def _give_back_strayed(self) -> None:
+        client, now = self._jobs.client, time.monotonic()
+        claimed = await asyncio.to_thread(running_on, client, self._executor_id)
+        absent = {one.workflow_id for one in claimed} - self._runs.keys()
+        self._strayed = {id_: self._strayed.get(id_, now) for id_ in absent}
+        for id_, since in list(self._strayed.items()):
+            if now - since >= STRAYED_S:
+                del self._strayed[id_]
+                await asyncio.to_thread(return_to_queue, client, id_, self._executor_id)
+                _log.warning("job_given_back", extra={"job_id": id_})
