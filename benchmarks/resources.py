@@ -176,18 +176,18 @@ def _large(project: Path, url: str, folder: Path, scale: Scale) -> Figures:
 
 
 def _keyset(own: Served, scale: Scale) -> Figures:
-    """Compare the 20 rows after row 100 with the last 20; the numbered page of these shows the difference."""
+    """Compare the 20 rows after row 100 with those near the end, which a numbered page has to count its way to."""
     base = f"{_PATH}?sort=-created_at&size="
     near = str(own.ask("GET", f"{base}100&after=").document["next"])
     far, reached = near, 100
-    while reached < scale.rows - 20:
-        size = min(1000, scale.rows - 20 - reached)
+    while reached < scale.rows - 40:
+        size = min(1000, scale.rows - 40 - reached)
         far = str(own.ask("GET", f"{base}{size}&fields=id&after={_as_cursor(far)}").document["next"])
         reached += size
     asked = {
         "near": f"{base}20&after={_as_cursor(near)}",
         "far": f"{base}20&after={_as_cursor(far)}",
-        "numbered": f"{base}20&page={scale.rows // 20}",
+        "numbered": f"{base}20&page={scale.rows // 20 - 1}",
     }
     times = dict.fromkeys(asked, math.inf)
     for _ in range(scale.rounds * 5):
@@ -206,8 +206,8 @@ def _as_cursor(cursor: str) -> str:
 
 
 def _export(own: Served, scale: Scale) -> Figures:
-    """Return how much the memory grew while all rows were exported, after the first pieces had been."""
-    sizes: list[float] = []
+    """Return how much the memory grew while all rows were exported."""
+    sizes = [own.resident_mb()]
     used, begun = own.cpu_s(), time.perf_counter()
     size, lines = own.download(f"{_PATH}/$export", lambda: sizes.append(own.resident_mb()))
     passed, spent = time.perf_counter() - begun, own.cpu_s() - used

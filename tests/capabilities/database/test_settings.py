@@ -26,7 +26,6 @@ ACCEPTED = {
     "postgresql://u:sslmode=@host/name?ssl=require": "postgresql+asyncpg://u:sslmode=@host/name?ssl=require",
 }
 REFUSED = {
-    "empty": "",
     "another engine": "mysql://u:hunter22@host/name",
     "no scheme": "host/name",
     "SQLite in memory": "sqlite://",

@@ -34,10 +34,14 @@ type Ping = Callable[[], Awaitable[None]]
 
 
 class Container:
-    """Holds one instance per type. Everything is built at start, and closed in reverse order at the end."""
+    """Holds one instance per type. Everything is built at start, and closed in reverse order at the end.
 
-    def __init__(self) -> None:
+    `serving` tells whether the process stays to serve; a command makes one call.
+    """
+
+    def __init__(self, *, serving: bool = False) -> None:
         """Begin empty."""
+        self.serving = serving
         self._instances: dict[type[Any], object] = {}
         self._closing = AsyncExitStack()
         self.pings: dict[str, Ping] = {}

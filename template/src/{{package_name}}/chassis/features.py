@@ -2,6 +2,7 @@
 
 import pkgutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
@@ -32,6 +33,9 @@ class Feature:
     `name` is the first part of its settings' variables; without a `section` it has none, and without `install` it
     puts nothing into the container. `router` and `commands` are functions so that the web framework is imported only
     to serve, and the command line only to parse. `middlewares` are steps that the settings of a provider may name.
+    `around` wraps the whole application in a layer of its own, inside the chassis' own. `serve` is entered in a
+    process that stays to serve when everything is installed, and left before anything is closed. `durable` says that
+    long work given to it outlives the process.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Feature:
     commands: "Callable[[typer.Typer, Session], None] | None" = None
     capability: bool = False
     durable: bool = False
+    serve: "Callable[[Container, Settings], AbstractAsyncContextManager[None]] | None" = None
     around: "Callable[[ASGIApp, Container], ASGIApp] | None" = None
     middlewares: Mapping[str, MiddlewareKind] = field(default_factory=dict)
 

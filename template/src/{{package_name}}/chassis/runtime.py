@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,11 +54,14 @@ class Runtime:
         return load(self.features, arguments)
 
     @asynccontextmanager
-    async def started(self, settings: Settings) -> AsyncIterator[Container]:
-        """Configure logs, install every feature, and close everything in reverse order at the end."""
+    async def started(self, settings: Settings, *, serving: bool = False) -> AsyncIterator[Container]:
+        """Configure logs, install every feature, and close everything in reverse order at the end.
+
+        With `serving` the process stays, and takes up work that others gave to the service; a command makes one call.
+        """
         know(secrets_in([*settings.sections.values(), *(instance.config for instance in settings.instances)]))
         configure_logging(settings[LogSection])
-        async with opened(os.environ) as tracing, Container() as container:
+        async with opened(os.environ) as tracing, Container(serving=serving) as container:
             surroundings = Surroundings(
                 pause=container.stopping.pause,
                 shared=_shared(container, settings),
@@ -69,7 +72,11 @@ class Runtime:
             container.provide(Surroundings, surroundings)
             for feature in self.features:
                 await feature.install(container, settings)
-            yield container
+            async with AsyncExitStack() as served:
+                for feature in self.features if serving else ():
+                    if feature.serve is not None:
+                        await served.enter_async_context(feature.serve(container, settings))
+                yield container
 
 
 def _shared(container: Container, settings: Settings) -> "SharedState | None":

@@ -210,7 +210,10 @@ async def test_a_purged_record_is_gone_for_good(service: Service, deleted: bool)
     stale = await service.client.delete(f"{url}?purge=true", headers={"If-Match": '"old"'})
     purged = await service.client.delete(f"{url}?purge=true", headers=ANY)
 
-    after = [await service.client.post(f"{url}/$restore"), await service.client.delete(f"{url}?purge=true", headers=ANY)]
+    after = [
+        await service.client.post(f"{url}/$restore"),
+        await service.client.delete(f"{url}?purge=true", headers=ANY),
+    ]
     assert (412, 204, [404, 404]) == (stale.status_code, purged.status_code, [answer.status_code for answer in after])
     last, *_ = await service.audit(created.json()["id"])
     assert ("purge", created.json()["code"]) == (last["action"], last["before"]["code"])

@@ -37,6 +37,7 @@ _TOLD_ELSEWHERE = (
     "Exception encountered in background workflow:",
     "Asyncio task cancelled for workflow or step",
 )
+_REPEATED = ("Exception ", "Database connection", "Asyncio task cancelled", "Notification ")
 _REPEAT_S, _KIND_CHARS = 60.0, 24
 _SPARE_THREADS = 16
 _RECYCLE_S = 1800
@@ -151,7 +152,7 @@ def configuration(engine: sa.Engine, executor_id: str, concurrency: int) -> DBOS
 
 
 class _OneVoice(logging.Filter):
-    """Passes each kind of line once a minute: during an outage, every thread of DBOS tells of it every second.
+    """Passes each kind of trouble once a minute: during an outage, every thread of DBOS tells of it every second.
 
     How a job failed is dropped, being logged here with its outcome, and so is what DBOS adds to every line.
     """
@@ -167,6 +168,8 @@ class _OneVoice(logging.Filter):
         for name in self._ADDED:
             vars(record).pop(name, None)
         text, now = str(record.msg), time.monotonic()
+        if not text.startswith(_REPEATED):
+            return True
         if text.startswith(_TOLD_ELSEWHERE) or now - self._passed.get(text[:_KIND_CHARS], -_REPEAT_S) < _REPEAT_S:
             return False
         self._passed[text[:_KIND_CHARS]] = now

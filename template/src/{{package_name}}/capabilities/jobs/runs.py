@@ -18,6 +18,7 @@ from .declarations import Job
 from .jobs import Jobs
 from .records import CORRELATION_ID, KEY, STOPPED, TRACEPARENT
 from .running import RUN, Body, Interrupted, Run
+from .serializer import JsonSerializer
 from .takeover import return_to_queue, running_on
 
 WATCH_S = 1.0
@@ -64,6 +65,7 @@ class Runs:
         ended = "succeeded"
         try:
             result = await Body(job.function(id_, payload), run)
+            JsonSerializer().serialize(result)  # the engine would fail with less of a word
         except asyncio.CancelledError:
             ended = "cancelled"
         except Interrupted:

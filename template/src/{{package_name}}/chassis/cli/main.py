@@ -98,7 +98,7 @@ def _serve(session: Session, arguments: dict[tuple[str, ...], Any]) -> None:
     checked = session.load(arguments)
 
     async def started() -> None:
-        async with session.runtime.started(checked) as container:
+        async with session.runtime.started(checked, serving=True) as container:
             _log_oddities(checked)
             app = build_app(checked, session.runtime.features, container)
             await serve(app, checked[HttpSection], container.stopping.begin)
