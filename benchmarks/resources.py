@@ -184,21 +184,25 @@ def _keyset(own: Served, scale: Scale) -> Figures:
         size = min(1000, scale.rows - 40 - reached)
         far = str(own.ask("GET", f"{base}{size}&fields=id&after={_as_cursor(far)}").document["next"])
         reached += size
-    asked = {
-        "near": f"{base}20&after={_as_cursor(near)}",
-        "far": f"{base}20&after={_as_cursor(far)}",
-        "numbered": f"{base}20&page={scale.rows // 20 - 1}",
-    }
+    asked = {"near": f"{base}20&after={_as_cursor(near)}", "far": f"{base}20&after={_as_cursor(far)}"}
+    times = _least_ms(own, asked, scale.rounds * 5)
+    ratio = times["far"] / times["near"]
+    # The numbered page has rounds of its own: what it displaces from caches would count against what comes next.
+    times |= _least_ms(own, {"numbered": f"{base}20&page={scale.rows // 20 - 1}"}, scale.rounds)
+    return {"keyset_far_over_near": ratio, **{f"page_{name}_ms": figure for name, figure in times.items()}}
+
+
+def _least_ms(own: Served, asked: Mapping[str, str], rounds: int) -> Figures:
+    """Return the least time that each page of 20 rows took."""
     times = dict.fromkeys(asked, math.inf)
-    for _ in range(scale.rounds * 5):
+    for _ in range(rounds):
         for name, path in asked.items():
             begun = time.perf_counter()
             items = own.ask("GET", path).document["items"]
             times[name] = min(times[name], (time.perf_counter() - begun) * 1000)
             if len(items) != 20:  # noqa: PLR2004 - as asked for
                 sys.exit(f"{path} has {len(items)} rows")
-    ratio = times["far"] / times["near"]
-    return {"keyset_far_over_near": ratio, **{f"page_{name}_ms": figure for name, figure in times.items()}}
+    return times
 
 
 def _as_cursor(cursor: str) -> str:

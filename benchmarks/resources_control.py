@@ -3,21 +3,36 @@
 Usage: `python resources_control.py serve URL PORT` or `python resources_control.py fill URL COUNT`. It uses the tables
 that `my-service migrate` made, validates the same bodies, writes the same audit, and opens its connections alike. It
 has no query language, no error translation, no context, no metrics and no settings: what those cost is measured.
+Bodies are FastAPI's to validate; answers are built by hand, which is cheaper than a response model.
 """
 
 import asyncio
 import secrets
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import uvicorn
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import JSON, Boolean, Column, DateTime, Float, Integer, MetaData, String, Table, event, func, insert
-from sqlalchemy import select as select_
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    event,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -55,7 +70,7 @@ AUDIT = Table(
     Column("before", _DOCUMENT),
     Column("after", _DOCUMENT),
 )
-_SHOWN = [column for column in RECORDINGS.columns if column.name != "version"]
+_SHOWN = [column.name for column in RECORDINGS.columns if column.name != "version"]
 
 
 class RecordingBody(BaseModel):
@@ -70,43 +85,12 @@ class RecordingBody(BaseModel):
     tags: list[Annotated[str, Field(min_length=1, max_length=40)]] = Field(default=[], max_length=20)
 
 
-class Recording(RecordingBody):
-    """What callers read."""
-
-    id: str
-    created_at: datetime
-    updated_at: datetime
-    deleted_at: datetime | None = None
-
-
-class Page(BaseModel):
-    """Some recordings."""
-
-    items: Sequence[Recording]
-    page: int
-    size: int
-    total: int
-
-
 class Bodies(BaseModel):
     """Several new recordings."""
 
     model_config = ConfigDict(extra="forbid")
 
     items: list[RecordingBody] = Field(min_length=1, max_length=10_000)
-
-
-class Made(BaseModel):
-    """What became of one of several."""
-
-    status: int
-    id: str
-
-
-class Results(BaseModel):
-    """What became of several."""
-
-    items: Sequence[Made]
 
 
 def open_engine(url: str) -> AsyncEngine:
@@ -148,10 +132,21 @@ def new_row(body: RecordingBody, at: datetime) -> dict[str, Any]:
     return {"id": id_, "version": 1, "created_at": at, "updated_at": at, "deleted_at": None, **body.model_dump()}
 
 
+def document(values: Iterable[Any]) -> dict[str, Any]:
+    """Return what callers read; times are kept in UTC, of which SQLite knows nothing."""
+    return {
+        name: _text(value) if isinstance(value, datetime) else value
+        for name, value in zip(_SHOWN, values, strict=True)
+        if value is not None
+    }
+
+
+def _text(moment: datetime) -> str:
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+
+
 def audit_row(row: Mapping[str, Any], correlation_id: str) -> dict[str, Any]:
     """Return what is kept about a creation."""
-    after = {name: value for name, value in row.items() if value is not None and name != "version"}
-    after["created_at"] = after["updated_at"] = _text(row["created_at"])
     return {
         "resource": "recordings",
         "record_id": row["id"],
@@ -160,7 +155,7 @@ def audit_row(row: Mapping[str, Any], correlation_id: str) -> dict[str, Any]:
         "correlation_id": correlation_id,
         "at": row["created_at"],
         "before": None,
-        "after": after,
+        "after": document(row[name] for name in _SHOWN),
     }
 
 
@@ -180,30 +175,31 @@ def build_app(engine: AsyncEngine) -> FastAPI:
     async def livez() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.post("/v1/recordings", status_code=201, response_model_exclude_none=True)
-    async def create(body: RecordingBody, request: Request, response: Response) -> Recording:
+    @app.post("/v1/recordings")
+    async def create(body: RecordingBody, request: Request) -> JSONResponse:
         row = new_row(body, datetime.now(UTC))
         await add([row], request)
-        response.headers["Location"] = f"/v1/recordings/{row['id']}"
-        response.headers["ETag"] = f'"{row["id"]}.{row["version"]}"'
-        return Recording.model_construct(**{name: value for name, value in row.items() if name != "version"})
+        headers = {"Location": f"/v1/recordings/{row['id']}", "ETag": f'"{row["id"]}.{row["version"]}"'}
+        return JSONResponse(document(row[name] for name in _SHOWN), 201, headers)
 
     @app.post("/v1/recordings/$bulk")
-    async def bulk(bodies: Bodies, request: Request) -> Results:
+    async def bulk(bodies: Bodies, request: Request) -> JSONResponse:
         at = datetime.now(UTC)
         rows = [new_row(body, at) for body in bodies.items]
         await add(rows, request)
-        return Results(items=[Made(status=201, id=row["id"]) for row in rows])
+        return JSONResponse({"items": [{"status": 201, "id": row["id"]} for row in rows]})
 
-    @app.get("/v1/recordings", response_model_exclude_none=True)
-    async def listing(page: Annotated[int, Query(ge=1)] = 1, size: Annotated[int, Query(ge=1, le=1000)] = 20) -> Page:
-        visible = RECORDINGS.c.deleted_at.is_(None)
-        wanted = select_(*_SHOWN).where(visible).order_by(RECORDINGS.c.id).limit(size).offset((page - 1) * size)
+    @app.get("/v1/recordings")
+    async def listing(
+        page: Annotated[int, Query(ge=1)] = 1, size: Annotated[int, Query(ge=1, le=1000)] = 20
+    ) -> JSONResponse:
+        columns, visible = [RECORDINGS.c[name] for name in _SHOWN], RECORDINGS.c.deleted_at.is_(None)
+        wanted = select(*columns).where(visible).order_by(RECORDINGS.c.id).limit(size).offset((page - 1) * size)
         async with engine.connect() as connection:
-            rows = (await connection.execute(wanted)).mappings().all()
-            count = select_(func.count()).select_from(RECORDINGS).where(visible)
+            rows = (await connection.execute(wanted)).all()
+            count = select(func.count()).select_from(RECORDINGS).where(visible)
             total = (await connection.execute(count)).scalar_one()
-        return Page(items=[Recording.model_construct(**_utc(row)) for row in rows], page=page, size=size, total=total)
+        return JSONResponse({"items": [document(row) for row in rows], "page": page, "size": size, "total": total})
 
     return app
 
@@ -221,15 +217,6 @@ async def fill(url: str, count: int) -> None:
         async with engine.begin() as connection:
             await connection.execute(insert(RECORDINGS).inline(), rows)
     await engine.dispose()
-
-
-def _utc(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return a row with aware times; SQLite knows none."""
-    return {name: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value for name, value in row.items()}
-
-
-def _text(moment: datetime) -> str:
-    return f"{moment.isoformat(timespec='microseconds')[:-6]}Z"
 
 
 if __name__ == "__main__":

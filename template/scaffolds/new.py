@@ -1,4 +1,4 @@
-"""New: writes a provider or an object from the scaffolds beside it, for `just new-provider` and `just new-object`.
+"""New: writes a provider, an object or a resource from the scaffolds beside it, for the recipes `just new-...`.
 
 Everything is checked before the first file is written, and no file that exists is touched.
 """
@@ -23,9 +23,9 @@ SCAFFOLDS = Path(__file__).resolve().parent
 PROJECT = SCAFFOLDS.parent
 SERVICE = str(tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"])
 PACKAGE = SERVICE.replace("-", "_")
-RESERVED = """audit auth cache components config config_file database environment events files host info jobs migrate ml
-oidc ops otel port providers realtime resources secrets_dir service webhooks worker"""
-"""Settings and commands that a service has, or gets with a capability."""
+RESERVED = """alembic_version audit auth cache components config config_file database envelopes environment events files
+host info jobs migrate ml oidc ops otel port providers realtime resources secrets_dir service webhooks worker"""
+"""Settings, commands, routes and tables that a service has, or gets with a capability."""
 MODULES = {"adapter", "adapters", "chassis", "conftest", "domain", "exercise", "httpx2", "pytest", "service", "tests"}
 
 
@@ -53,8 +53,12 @@ def run(*arguments: str) -> tuple[list[Path], dict[str, str]]:
             return new_provider(object_, name)
         case "object", name:
             return new_object(name)
+        case "resource", name:
+            return new_resource(name)
         case _:
-            raise RefusedError("expected `just new-provider OBJECT NAME` or `just new-object NAME`")
+            raise RefusedError(
+                "expected `just new-provider OBJECT NAME`, `just new-object NAME` or `... new-resource NAME`"
+            )
 
 
 def new_provider(object_: str, name: str) -> tuple[list[Path], dict[str, str]]:
@@ -76,22 +80,50 @@ def new_provider(object_: str, name: str) -> tuple[list[Path], dict[str, str]]:
 def new_object(name: str) -> tuple[list[Path], dict[str, str]]:
     """Write an object, with a provider that works offline and a scaffold for others."""
     check(name, "an object")
-    taken, route = {*RESERVED.split()}, name.replace("_", "-")
-    for feature in service().features:
-        kinds = feature.catalogue.names if feature.catalogue is not None else ()
-        taken |= {feature.name, *(kind.removesuffix("_offline") for kind in kinds)}
-    command_line = import_module(f"{PACKAGE}.chassis.cli.main").build_cli(service())
-    taken |= {word.replace("-", "_") for word in import_module("typer.main").get_command(command_line).commands}
-    for file in (PROJECT / "src" / PACKAGE / "transport" / "http").glob("*.py"):
-        taken |= {path.replace("-", "_") for path in re.findall(r'"/v1/([a-z0-9-]+)', file.read_text(encoding="utf-8"))}
-    if name in taken or name.startswith("service_"):
-        raise RefusedError(f"{name!r} is a setting, a command or a route of the service already; choose another name")
+    check_free(name)
     # What only the name of a provider decides stays open: the object gets a scaffold of its own.
     names = {"object": name, "Object": class_of(name), "kind": "[[kind]]", "Kind": "[[ Kind ]]"}
+    route = name.replace("_", "-")
     return write("object", names), {
         f"uv run {SERVICE} {route} hello": f"answers; so does POST /v1/{route}, see docs/{route}.md",
         f"uv run just new-provider {name} acme": "writes its first real provider",
     }
+
+
+def new_resource(name: str) -> tuple[list[Path], dict[str, str]]:
+    """Write a resource: its table with a migration, its routes and their test."""
+    versions = PROJECT / "src" / PACKAGE / "migrations" / "versions"
+    if not (SCAFFOLDS / "resource").is_dir() or not versions.is_dir():
+        raise RefusedError("a resource lies in a database, which this service does not have; `just update` can add it")
+    check(name, "a resource")
+    check_free(name)
+    head, revision = next_revision(versions)
+    names = {"object": name, "Object": class_of(name), "revision": revision, "down_revision": head}
+    return write("resource", names), {
+        f"uv run {SERVICE} migrate": "makes its table; change the migration together with the table until then",
+        f"uv run {SERVICE} serve": f"answers under /v1/{name.replace('_', '-')}",
+    }
+
+
+def next_revision(versions: Path) -> tuple[str, str]:
+    """Return the migration that the next one follows on, empty for the first one, and the number of the next one."""
+    texts = [path.read_text(encoding="utf-8") for path in versions.glob("*.py")]
+    known = {
+        match[1] for text in texts if (match := re.search(r"""^revision\b.*=\s*["'](\w+)["']""", text, re.MULTILINE))
+    }
+    followed = {
+        word
+        for text in texts
+        for line in re.findall(r"^down_revision\b.*", text, re.MULTILINE)
+        for word in re.findall(r"""["'](\w+)["']""", line)
+    }
+    heads = sorted(known - followed)
+    if len(heads) > 1:
+        raise RefusedError(f"your migrations have several heads, {', '.join(heads)}; let one follow on the other first")
+    number = len(known) + 1
+    while f"{number:04d}" in known:
+        number += 1
+    return "".join(heads), f"{number:04d}"
 
 
 def service() -> Any:
@@ -112,6 +144,20 @@ def check(name: str, what: str) -> None:
         raise RefusedError(f"{name!r} has a meaning in tests or imports; choose another name")
     if {name, class_of(name)} & {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *sys.stdlib_module_names}:
         raise RefusedError(f"{name!r} is a word or a module of Python; choose another name")
+
+
+def check_free(name: str) -> None:
+    """Refuse a name that the service has given away."""
+    taken = {*RESERVED.split()}
+    for feature in service().features:
+        kinds = feature.catalogue.names if feature.catalogue is not None else ()
+        taken |= {feature.name, *(kind.removesuffix("_offline") for kind in kinds)}
+    command_line = import_module(f"{PACKAGE}.chassis.cli.main").build_cli(service())
+    taken |= {word.replace("-", "_") for word in import_module("typer.main").get_command(command_line).commands}
+    for file in (PROJECT / "src" / PACKAGE / "transport" / "http").glob("*.py"):
+        taken |= {path.replace("-", "_") for path in re.findall(r'"/v1/([a-z0-9-]+)', file.read_text(encoding="utf-8"))}
+    if name in taken or name.startswith(("service_", "sqlite_", "template_")):
+        raise RefusedError(f"{name!r} is a setting, a command or a route of the service already; choose another name")
 
 
 def class_of(name: str) -> str:

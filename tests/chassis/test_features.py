@@ -5,7 +5,10 @@ from types import ModuleType
 
 import pytest
 
-from object_service.chassis.features import discover
+from object_service.chassis.config.loading import load
+from object_service.chassis.config.section import Section
+from object_service.chassis.container import Container
+from object_service.chassis.features import Feature, discover
 
 FEATURE = """
 from object_service.chassis.config.section import Section
@@ -39,6 +42,18 @@ def test_features_come_in_order_of_folder_and_name(importable: Path) -> None:
     second = _folder(importable, "found_b", {"a": FEATURE.format(name="a")})
 
     assert ["y", "z", "a"] == [feature.name for feature in discover(first, second)]
+
+
+async def test_a_feature_may_have_neither_settings_nor_instances() -> None:
+    """Its name is enough: it has no variables, and puts nothing into the container."""
+    feature = Feature(name="plain")
+    settings = load([feature, Feature(name="other")])
+
+    async with Container() as container:
+        await feature.install(container, settings)
+
+    assert Section() == settings[feature.section]
+    assert () == settings.unknown
 
 
 @pytest.mark.parametrize("text", ["", "FEATURE = 'genai'"], ids=["missing", "other"])

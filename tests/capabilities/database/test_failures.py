@@ -92,7 +92,9 @@ async def test_values_stay_out_of_errors(database: Database) -> None:
     with pytest.raises(exc.DBAPIError) as caught:
         async with database.writing() as connection:
             await connection.execute(
-                text("INSERT INTO template_replies (scope, claim, created_at, body) VALUES (:scope, :claim, :at, :body)"),
+                text(
+                    "INSERT INTO template_replies (scope, claim, created_at, body) VALUES (:scope, :claim, :at, :body)"
+                ),
                 row,
             )
     assert "hunter22" not in f"{caught.value} {caught.value!r}"

@@ -8,7 +8,7 @@ from chassis.web.app import client_of, get, problem_of, raising
 from object_service.chassis.contracts import errors
 from object_service.chassis.contracts.errors import AdapterError, RequestError, ServiceError
 from object_service.chassis.contracts.json import to_json
-from object_service.chassis.web.problems import STATUS, validation_problem
+from object_service.chassis.web.problems import STATUS, ValidationProblem, validation_problem
 
 KEYS = {"type", "title", "status", "detail", "instance", "code", "correlation_id", "retryable"}
 OF_CLASS = {
@@ -200,3 +200,14 @@ async def test_a_hostile_host_does_not_change_the_instance(host: str) -> None:
     response = await get("/nowhere", {"Host": host})
 
     assert (404, "/nowhere") == (response.status_code, problem_of(response)["instance"])
+
+
+@pytest.mark.parametrize(("expected", "most"), [(20, {}), (30, {"most": 30})], ids=["usual", "all"])
+async def test_long_lists_of_errors_are_cut(expected: int, most: dict[str, int]) -> None:
+    """Twenty are named, unless whoever found them says that each one matters; the text counts all."""
+    errors = [{"in": "body", "pointer": f"/{index}", "code": "conflict", "message": "No."} for index in range(30)]
+
+    response = await get(raising("many", ValidationProblem(errors, **most)))
+
+    document = problem_of(response)
+    assert (409, expected, "/0: No. (29 more)") == (response.status_code, len(document["errors"]), document["detail"])

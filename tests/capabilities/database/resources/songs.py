@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx2
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 from sqlalchemy import BigInteger, Index, MetaData, String, insert
 from sqlalchemy.orm import Mapped, mapped_column
@@ -77,6 +77,8 @@ class Song(SongBody):
     deleted_at: datetime | None = None
 
 
+RANGED = ("title", "language", "duration_s", "plays", "listeners", "released", "created_at")
+RANGE_NAMES = {f"{name}[{operator}]" for name in RANGED for operator in ("gt", "gte", "lt", "lte")}
 FILTERS = ("title", "language", "is_active", "duration_s", "plays", "listeners", "released", "tags", "created_at")
 SORTS = ("title", "language", "duration_s", "plays", "listeners", "released", "created_at")
 SONGS = Resource(
@@ -131,6 +133,7 @@ class Service:
 
     client: httpx2.AsyncClient
     database: Database
+    app: FastAPI
 
     async def get(self, path: str = "", headers: Mapping[str, str] | None = None, **given: object) -> httpx2.Response:
         """Return what is answered to parameters; `created_at__gte` stands for `created_at[gte]`."""
@@ -173,9 +176,10 @@ async def serving(url: str, rows: Sequence[Mapping[str, Any]] = ()) -> AsyncIter
     try:
         async with database.engine.begin() as connection:
             await connection.run_sync(SongRow.metadata.create_all)
-        transport = httpx2.ASGITransport(build_app(load(features), features, container))
+        app = build_app(load(features), features, container)
+        transport = httpx2.ASGITransport(app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://service.test") as client:
-            service = Service(client, database)
+            service = Service(client, database, app)
             await service.add(*rows)
             yield service
     finally:

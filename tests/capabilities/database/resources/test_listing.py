@@ -8,17 +8,16 @@ from typing import Any
 
 import pytest
 
-from capabilities.database.resources.songs import FILTERS, SORTS, Service, serving, some_songs
+from capabilities.database.resources.songs import FILTERS, RANGED, SORTS, Service, serving, some_songs
 from object_service.chassis.contracts.json import timestamp
 
-QUESTIONS = 60
+QUESTIONS = 40
 RANGES: Mapping[str, Callable[[Any, Any], bool]] = {
     "gt": lambda held, bound: held > bound,
     "gte": lambda held, bound: held >= bound,
     "lt": lambda held, bound: held < bound,
     "lte": lambda held, bound: held <= bound,
 }
-RANGED = tuple(name for name in FILTERS if name not in ("is_active", "tags"))
 WORDS = ("alice", "ÄRGER", "b", "0%", "_", "\\", "ü", "🎵", "none", "bob z", "a a")
 
 
@@ -98,7 +97,7 @@ async def walked(service: Service, size: int, parameters: Mapping[str, Any]) -> 
         after = document["next"]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 async def test_a_collection_answers_as_a_list_would(database_url: str, seed: int) -> None:
     """Filters, ranges, search and order mean the same on both engines, and pages of either sort make up the whole."""
     rows = some_songs(seed)
@@ -106,7 +105,7 @@ async def test_a_collection_answers_as_a_list_would(database_url: str, seed: int
     async with serving(database_url, rows) as service:
         for _ in range(QUESTIONS):
             question = Question(chance, rows)
-            told, size = question.parameters, chance.choice([1, 3, 7, 60])
+            told, size = question.parameters, chance.choice([2, 5, 7, 60])
 
             assert question.expected == await service.ids(size=1000, **told), told
             assert question.expected == await walked(service, size, told), (size, told)

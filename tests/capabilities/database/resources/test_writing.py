@@ -136,7 +136,7 @@ async def test_a_writer_has_to_know_the_current_version(service: Service, method
     """428 without If-Match, 412 with an old or a weak tag, 400 with what is none; nothing is changed."""
     created = await service.create()
     url, tag = created.headers["location"], created.headers["etag"]
-    body = {} if method == "DELETE" else {"json": {"code": "b"}}
+    body: dict[str, Any] = {} if method == "DELETE" else {"json": {"code": "b"}}
 
     statuses = [
         (await service.client.request(method, url, headers=headers, **body)).status_code
@@ -224,7 +224,7 @@ async def test_a_purged_record_is_gone_for_good(service: Service, deleted: bool)
 async def test_a_record_that_does_not_exist_cannot_be_written(service: Service, id_: str) -> None:
     """404, whatever the id looks like."""
     for method in ("PUT", "PATCH", "DELETE"):
-        body = {} if method == "DELETE" else {"json": {"code": "b"}}
+        body: dict[str, Any] = {} if method == "DELETE" else {"json": {"code": "b"}}
         answer = await service.client.request(method, f"{URL}/{id_}", headers=ANY, **body)
         assert (404, "not_found") == (answer.status_code, answer.json()["code"])
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import aiosqlite
 from sqlalchemy import Connection, Table, event, exc, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -148,7 +149,7 @@ def _open_sqlite(section: DatabaseSection) -> AsyncEngine:
     engine = create_async_engine(
         section.address,
         # The driver is kept from beginning transactions on its own.
-        connect_args={"timeout": section.lock_wait_s, "isolation_level": None},
+        connect_args={"timeout": section.lock_wait_s, "isolation_level": None, "async_creator_fn": _connected},
         pool_size=section.pool_connections,
         max_overflow=0,
         pool_timeout=section.pool_wait_s,
@@ -157,6 +158,18 @@ def _open_sqlite(section: DatabaseSection) -> AsyncEngine:
     event.listen(engine.sync_engine, "connect", _set_up)
     event.listen(engine.sync_engine, "begin", _begin)
     return engine
+
+
+async def _connected(*place: Any, **options: Any) -> aiosqlite.Connection:
+    """Connect to SQLite. The thread of a connection that fails ends here: it would complain about an ended loop."""
+    connection = aiosqlite.connect(*place, **options)
+    thread = connection._thread  # noqa: SLF001 - nothing public lets a process end without it, or waits for its end
+    thread.daemon = True
+    try:
+        return await connection
+    except BaseException:
+        await asyncio.to_thread(thread.join)
+        raise
 
 
 def _set_up(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

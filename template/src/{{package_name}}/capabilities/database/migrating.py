@@ -8,8 +8,8 @@ import asyncio
 import hashlib
 import time
 from argparse import Namespace
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ async def new_migration(database: Database, words: str) -> Path:
             raise MigrationError("Nothing was written.")
         return Path(made.path)
 
-    async with database.writing() as connection:
+    async with database.reading() as connection:
         return await connection.run_sync(_within, own, chains, write)
 
 
@@ -162,9 +162,9 @@ def _current(connection: Connection, chain: Chain) -> str | None:
 
 def _earlier(connection: Connection, chain: Chain, steps: int) -> str:
     current = _current(connection, chain)
-    passed = (
-        [script.revision for script in _scripts(chain).walk_revisions("base", current or "base")] if current else []
-    )
+    with _explained(chain):
+        scripts = _scripts(chain).walk_revisions("base", current) if current else ()
+        passed = [script.revision for script in scripts]
     if not 1 <= steps <= len(passed):
         raise MigrationError(f"The chain {chain.name!r} can be led back by at most {len(passed)} versions.")
     return [*passed, "base"][steps]
@@ -176,12 +176,17 @@ def _within[T](connection: Connection, chain: Chain, chains: Sequence[Chain], wo
     config.attributes.update(given, others=[other for other in chains if other is not chain])
     if connection.dialect.name != "sqlite":
         connection.commit()  # a file has a transaction of its own where none is open
-    try:
+    with _explained(chain):
         return work(config)
-    except CommandError as error:
-        raise MigrationError(f"The chain {chain.name!r} cannot be migrated: {error}.") from error
-    except (exc.ProgrammingError, exc.IntegrityError, exc.DataError) as error:
-        raise MigrationError(f"The chain {chain.name!r} cannot be migrated: {error.orig}.") from error
+
+
+@contextmanager
+def _explained(chain: Chain) -> Iterator[None]:
+    try:
+        yield
+    except (CommandError, exc.DBAPIError) as error:
+        reason = error.orig if isinstance(error, exc.DBAPIError) else error
+        raise MigrationError(f"The chain {chain.name!r} cannot be migrated: {reason}.") from error
 
 
 @asynccontextmanager

@@ -28,7 +28,7 @@ from .declarations import DEFAULT_QUEUE, Job, Schedule
 from .engine import configuration, open_engine, quiet, sync_url
 from .heartbeat import Heartbeat, Succession
 from .internals import behind
-from .jobs import Jobs, key_id
+from .jobs import Jobs, key_id, reached
 from .leases import Leases
 from .runs import Runs
 from .settings import JobsSection
@@ -44,6 +44,7 @@ class NotMigratedError(ServiceError):
     """The tables of the jobs are not what this version expects."""
 
     default_code = "not_migrated"
+    default_retryable = True
 
 
 class AlreadyRunningError(ServiceError):
@@ -65,6 +66,7 @@ class Executor:
         self._runs = Runs(jobs, self.id)
         self._held = ExitStack()
         self._watching: asyncio.Task[None] | None = None
+        self._launched = False
 
     async def start(self) -> None:
         """Begin to run jobs on this event loop; everything is declared by now.
@@ -72,10 +74,14 @@ class Executor:
         Raises:
             NotMigratedError: if `migrate` has not run.
             AlreadyRunningError: if another process runs the jobs of the same SQLite file.
+            StorageUnavailableError: if the database cannot be asked.
         """
         try:
-            await self._start()
+            with reached():
+                await self._start()
         except BaseException:
+            if self._launched:
+                await _in_thread(lambda: DBOS.destroy(destroy_registry=True))
             await asyncio.to_thread(self._held.close)
             raise
         self._jobs.on_cancel = self._runs.cancel
@@ -102,17 +108,18 @@ class Executor:
             _log.info("jobs_taken_over", extra={"executor": executor_id, "jobs": jobs})
 
     async def stop(self) -> None:
-        """Begin nothing more, let running jobs end for `drain_s`, and hand back what is left."""
-        if self._watching is None:
+        """Begin nothing more, let running jobs end for `drain_s`, and hand back what is left; twice does no harm."""
+        watching, self._watching = self._watching, None
+        if watching is None:
             return
         patience_s = math.ceil(self._section.drain_s) + _SETTLE_S if self._runs else 0
         interrupting = asyncio.create_task(self._interrupt_later())
         # It waits for the jobs, which need this loop, and ends the threads that the loop has from it.
         await _in_thread(lambda: DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=patience_s))
         self._runs.interrupt()
-        self._watching.cancel()
+        watching.cancel()
         interrupting.cancel()
-        await asyncio.gather(interrupting, self._watching, return_exceptions=True)
+        await asyncio.gather(interrupting, watching, return_exceptions=True)
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="asyncio"))
         left = 0
         try:
@@ -160,6 +167,7 @@ class Executor:
 
     def _launch(self) -> None:
         """Start the engine; from here on jobs run. It has to happen on the loop that jobs run on."""
+        self._launched = True
         DBOS(config=configuration(self._engine, self.id, self._section.concurrency))
         quiet()
         for job in self._jobs.declared.values():

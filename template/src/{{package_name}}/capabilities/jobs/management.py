@@ -1,5 +1,6 @@
 """Management: jobs as operators and callers see them: found, listed, cancelled, tried again."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from .jobs import Jobs, reached
 from .records import ENGINE_STATUS, JobRecord, JobStatus, record_of
 
 _PAGE = 200
+_LOOK_S = 0.5
 
 
 class JobManagement:
@@ -57,6 +59,19 @@ class JobManagement:
                 if status in (None, record.status):
                     yield replace(record, result=None)
             offset, more = offset + _PAGE, len(found) == _PAGE
+
+    async def follow(self, id_: str) -> AsyncIterator[JobRecord]:
+        """Yield a job as it is, and again whenever it has changed, until it has ended or is deleted."""
+        last: JobRecord | None = None
+        while last is None or not last.status.finished:
+            record = await self.find(id_)
+            if record is None:
+                return
+            if record != last:
+                last = record
+                yield record
+            if not record.status.finished:
+                await asyncio.sleep(_LOOK_S)
 
     async def payload(self, id_: str) -> Mapping[str, Json]:
         """Return what a job was given."""

@@ -75,7 +75,7 @@ class JobRecord:
     correlation_id: str | None
     traceparent: str | None
     parent: str | None
-    stopped: bool = False
+    stopped: bool | None = None
     result: Json = None
     error: Failure | None = None
 
@@ -99,7 +99,7 @@ def record_of(found: WorkflowStatus) -> JobRecord:
         correlation_id=attributes.get(CORRELATION_ID),
         traceparent=attributes.get(TRACEPARENT),
         parent=found.parent_workflow_id,
-        stopped=attributes.get(STOPPED) is True,
+        stopped=attributes.get(STOPPED),
         result=found.output if status is JobStatus.SUCCEEDED else None,
         error=_failure_of(found.error) if status is JobStatus.FAILED else _ENDS.get(status),
     )

@@ -8,6 +8,7 @@ from ...chassis.contracts.context import Context, entered
 from ...chassis.contracts.identity import new_id
 from ...chassis.contracts.json import Json
 from ...chassis.contracts.work import Work
+from ...chassis.work import InProcessRunner
 from .jobs import Jobs
 from .management import JobManagement
 from .records import JobRecord
@@ -17,26 +18,39 @@ STOP_S = 10.0
 
 _FIRST_S, _LONGEST_S = 0.05, 1.0
 
+type Pause = Callable[[float], Awaitable[None]]
+
 
 class DurableRunner:
-    """Runs work that outlives the process: what was begun is begun again when the process that ran it has ended."""
+    """Runs work that outlives the process: what was begun is begun again when the process that ran it has ended.
 
-    def __init__(self, jobs: Jobs, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        """Take the jobs."""
+    That is for processes that stay. In one that makes a single call, work runs where the call is, and ends with it.
+    """
+
+    def __init__(self, jobs: Jobs, stop: Callable[[], Awaitable[None]], pause: Pause = asyncio.sleep) -> None:
+        """Take the jobs, and what ends those that run in this process."""
         self._jobs = jobs
-        self._management = JobManagement(jobs)
+        self._stop = stop
         self._pause = pause
+        self._management = JobManagement(jobs)
+        self._brief = InProcessRunner()
+        self.stays = False
 
     def register(self, name: str, work: Work) -> None:
         """Tell what to call for submissions under `name`."""
         self._jobs.register(name, work)
+        self._brief.register(name, work)
 
     async def submit(self, name: str, id_: str, payload: Mapping[str, Json]) -> None:
         """Store the work; a second submission of one id changes nothing."""
-        await self._jobs.enqueue(name, payload, id_=id_)
+        if self.stays:
+            await self._jobs.enqueue(name, payload, id_=id_)
+        else:
+            await self._brief.submit(name, id_, payload)
 
     async def wait(self, id_: str) -> None:
-        """Return when the work has ended."""
+        """Return when the work has ended, wherever it runs."""
+        await self._brief.wait(id_)
         await self._until(id_, lambda record: record.status.finished, limit=None)
 
     async def cancel(self, id_: str) -> None:
@@ -44,6 +58,7 @@ class DurableRunner:
 
         Where no process runs it, it is begun here with nothing but its cancellation ahead, so that it writes its end.
         """
+        await self._brief.cancel(id_)
         record = await self._management.find(id_)
         if record is None or record.status.finished:
             return
@@ -52,6 +67,11 @@ class DurableRunner:
         last = await self._until(id_, lambda now: now.stopped or not now.attempts, limit=limit)
         if last is not None and not last.stopped:
             await self._end(last)
+
+    async def aclose(self) -> None:
+        """Run nothing more in this process, and return when nothing runs here any more."""
+        await self._brief.aclose()
+        await self._stop()
 
     async def _until(self, id_: str, enough: Callable[[JobRecord], bool], *, limit: float | None) -> JobRecord | None:
         pause_s = _FIRST_S

@@ -5,56 +5,96 @@ On SQLite, `serve` does, in the same process: one machine, one file, one lock. O
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ...chassis.config.settings import Settings
 from ...chassis.container import Container
+from ...chassis.contracts.errors import ServiceError
+from ...chassis.contracts.work import LongWork
+from ..database.database import Database, StorageUnavailableError
+from ..database.envelopes import DatabaseStore
 from ..database.settings import DatabaseSection
 from .engine import open_client, open_engine
 from .executor import Executor
 from .internals import behind
-from .jobs import Jobs
+from .jobs import Jobs, reached
 from .management import JobManagement
 from .retention import keep_deleting
 from .runner import DurableRunner
 from .settings import JobsSection
 
+_ASK_AGAIN_S = 2.0
+_log = logging.getLogger(__name__)
+
 
 def open_jobs(container: Container, settings: Settings) -> None:
-    """Provide the jobs, what runs them, and what long work runs on."""
+    """Provide the jobs, what runs them, and long work that runs on them."""
     database, section = settings[DatabaseSection], settings[JobsSection]
     engine = open_engine(database)
     jobs = container.provide(Jobs, Jobs(open_client(engine)))
     container.provide(JobManagement, JobManagement(jobs))
-    container.provide(DurableRunner, DurableRunner(jobs))
-    container.provide(Executor, Executor(jobs, engine, section, database))
+    executor = container.provide(Executor, Executor(jobs, engine, section, database))
+    # Without a lease of its own: a job goes on, whoever began it.
+    store = DatabaseStore(container[Database], compress_over_bytes=database.compress_over_bytes, lease_s=None)
+    runner = container.provide(DurableRunner, DurableRunner(jobs, executor.stop))
+    container.provide(LongWork, LongWork(runner, store, "durable"))
 
     async def close() -> None:
+        await executor.stop()
         await asyncio.to_thread(engine.dispose)
 
     async def ping() -> None:
-        missing = await asyncio.to_thread(behind, jobs.client)
+        with reached():
+            missing = await asyncio.to_thread(behind, jobs.client)
         if missing is not None:
-            raise RuntimeError(missing)
+            raise StorageUnavailableError(missing)
 
     container.on_close(close)
     container.add_ping("jobs", ping)
 
 
-def embeds(settings: Settings) -> bool:
-    """Tell whether `serve` runs jobs itself."""
-    return settings[DatabaseSection].dialect == "sqlite"
-
-
 @asynccontextmanager
 async def running_jobs(container: Container, settings: Settings) -> AsyncIterator[None]:
     """Run jobs during the block; everything is declared by now. At its end they are drained, or handed back."""
-    executor, section = container[Executor], settings[JobsSection]
+    executor = container[Executor]
     await executor.start()
-    deleting = asyncio.create_task(keep_deleting(container[Jobs], section.retention_days))
+    deleting = asyncio.create_task(keep_deleting(container[Jobs], settings[JobsSection].retention_days))
     try:
         yield
     finally:
         deleting.cancel()
         await executor.stop()
+
+
+@asynccontextmanager
+async def beside_server(container: Container, settings: Settings) -> AsyncIterator[None]:
+    """Run jobs while `serve` serves, where that is the process that does; elsewhere, jobs are only enqueued."""
+    container[DurableRunner].stays = True
+    if settings[DatabaseSection].dialect == "postgresql":
+        yield
+        return
+    async with running_jobs(container, settings):
+        yield
+
+
+async def run_until(container: Container, settings: Settings) -> None:
+    """Run jobs until the service is about to stop, waiting for the database and its migration where need be."""
+    container[DurableRunner].stays = True
+    told = False
+    while True:
+        try:
+            async with running_jobs(container, settings):
+                _log.info("worker_started")
+                while await container.stopping.pause(3600):
+                    pass
+        except ServiceError as error:
+            if not error.retryable:
+                raise
+            if not told:
+                _log.warning("worker_waiting", extra={"error": str(error)})
+            told = True
+            if await container.stopping.pause(_ASK_AGAIN_S):
+                continue
+        return

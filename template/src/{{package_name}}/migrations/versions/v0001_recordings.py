@@ -17,7 +17,7 @@ def upgrade() -> None:
         sa.Column("title", sa.String(200), nullable=False),
         sa.Column("language", sa.String(35)),
         sa.Column("is_active", sa.Boolean(), nullable=False),
-        sa.Column("duration_s", sa.Float()),
+        sa.Column("duration_s", sa.Double()),
         sa.Column("tags", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
         sa.Column("id", sa.String(64), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),

@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
+from sqlalchemy import JSON
+from sqlalchemy.dialects import postgresql
 
 _given = context.config.attributes
 _chain, _others = _given["chain"], _given["others"]
@@ -14,9 +16,14 @@ def _include(name: str | None, kind: str, _: object) -> bool:
     return kind != "table" or name is None or not any(other.owns(name) for other in _others)
 
 
-def _render(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:
+def _render(kind: str, item: Any, autogenerating: AutogenContext) -> str | Literal[False]:
     """Write types of this service as those of SQLAlchemy: a migration has to stay what it was."""
-    return "sa.DateTime(timezone=True)" if kind == "type" and type(item).__name__ == "Utc" else False
+    if kind == "type" and type(item).__name__ == "Utc":
+        return "sa.DateTime(timezone=True)"
+    if kind == "type" and type(item) is JSON and item.compile(postgresql.dialect()) == "JSONB":
+        autogenerating.imports.add("from sqlalchemy.dialects import postgresql")
+        return 'sa.JSON().with_variant(postgresql.JSONB(), "postgresql")'
+    return False
 
 
 context.configure(

@@ -17,7 +17,7 @@ from .audit import Action
 from .pages import DEFAULT_SIZE, MAX_SIZE, links
 
 _CURSOR = re.compile(r"[1-9][0-9]{0,17}")
-_NAME = r"^[a-z0-9_]+$"
+_NAME = r"^[a-z0-9_-]+$"
 
 type Stored = Annotated[Database, Depends(provided(Database))]
 type Name = Annotated[str, Query(max_length=ID_CHARS, pattern=_NAME)]

@@ -1,7 +1,6 @@
 """Bodies: from the bytes of a request to checked values; text that no database could keep is refused."""
 
 import json
-import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -10,9 +9,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from ....chassis.web.problems import ValidationProblem, validation_problem
+from .kinds import is_storable
 
 _NUL = b"\\u0000"
-_UNKEPT = re.compile("[\0\ud800-\udfff]")
 _MAX_TEXTS = 20
 """Texts that are named at most."""
 
@@ -90,7 +89,7 @@ def _refuse_texts(raw: bytes) -> None:
 def _unkept(value: object, pointer: str) -> Iterator[str]:
     """Yield the pointers of texts that cannot be kept; the name of a field counts as a text of its object."""
     match value:
-        case str() if _UNKEPT.search(value):
+        case str() if not is_storable(value):
             yield pointer
         case list():
             for index, item in enumerate(value):

@@ -17,6 +17,7 @@ type Value = bool | int | float | str | date
 MAX_VALUE_CHARS = 1000
 """Longest text that a column is held against."""
 
+_UNKEPT = re.compile("[\x00\ud800-\udfff]")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,32}(\.[0-9]{1,32})?([eE][+-]?[0-9]{1,3})?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -55,7 +56,7 @@ def kind_of(column: Column[Any]) -> Kind:
 
 def is_storable(text: str) -> bool:
     """Tell whether both engines keep a text as it is: PostgreSQL has no NUL, and UTF-8 no halves of characters."""
-    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    return _UNKEPT.search(text) is None
 
 
 def _bool_of(value: Json) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from ....chassis.contracts.errors import RequestError
 from ....chassis.contracts.json import Json
 from ..database import Database
+from .kinds import is_storable
 from .pages import Following, Numbered, cursor
 from .query import Grammar, Query
 from .records import Records
@@ -43,11 +44,11 @@ class Reader:
         Raises:
             RequestError: `not_found`, if there is none, or it is deleted.
         """
-        names = dict.fromkeys((*self.records.names, "version", "deleted_at"))
-        async with database.reading() as connection:
-            row: Mapping[str, Any] | None = (
-                (await connection.execute(self.statements.one(id_, names))).mappings().first()
-            )
+        statement = self.statements.one(id_, dict.fromkeys((*self.records.names, "version", "deleted_at")))
+        row: Mapping[str, Any] | None = None
+        if is_storable(id_):
+            async with database.reading() as connection:
+                row = (await connection.execute(statement)).mappings().first()
         if row is None or (row["deleted_at"] is not None and not include_deleted):
             message = "No record has this id."
             raise RequestError(message, code="not_found", location="path", pointer="/id")

@@ -90,18 +90,17 @@ class Statements:
 
         Each statement continues where the one before found fewer than the limit.
         """
-        found = select(*self._columns(names_of(query))).where(*self._where(query, dialect)).limit(limit)
         first, *others = self._by(query.keys)
+        present = (_By(first.column, first.descending, nullable=False), *others)
+        found = select(*self._columns(names_of(query))).where(*self._where(query, dialect))
+        found = found.order_by(*(by.order() for by in present)).limit(limit)
         if after is None or after[0] is not None:
-            present = (_By(first.column, first.descending, nullable=False), *others)
-            statement = found.order_by(*(by.order() for by in present))
-            if first.nullable:
-                statement = statement.where(first.column.is_not(None))
-            yield statement if after is None else statement.where(_after(present, after))
+            has_value = [first.column.is_not(None)] if first.nullable else []
+            yield found.where(*has_value, *([] if after is None else [_after(present, after)]))
         if first.nullable:
-            statement = found.order_by(*(by.order() for by in others)).where(first.column.is_(None))
+            # The column stands in the order although it has no value: PostgreSQL would not take the index otherwise.
             reached = after is not None and after[0] is None
-            yield statement.where(_after(others, after[1:])) if after is not None and reached else statement
+            yield found.where(first.column.is_(None), *([_after(others, after[1:])] if after and reached else []))
 
     def _columns(self, names: Iterable[str]) -> list[ColumnElement[Any]]:
         return [self._table.c[name] for name in names]
