@@ -2,8 +2,8 @@
 
 Usage: `uv run python benchmarks/resources.py [--json FILE] [--quick] [--project FOLDER] [--engine NAME]`. Linux only.
 The service is a rendered project and the control is `resources_control.py`; both are processes with a database of
-their own, and are asked in turn over one connection each. CPU is that of the process, without the database server's,
-and the least of several rounds, because the machine may be busy; `_ms` are the least seconds that passed. With
+their own, and are asked in turn over one connection each. CPU is that of the process, without the database server's.
+Because the machine may be busy, a ratio is the median of those of many short rounds, and times are the least. With
 `--project` an installed project with `database` is measured instead of one rendered here, for which a package index is
 needed. `--quick` shows in seconds that everything runs; its figures say nothing.
 """
@@ -11,6 +11,8 @@ needed. `--quick` shows in seconds that everything runs; its figures say nothing
 import argparse
 import json
 import math
+import operator
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -56,7 +58,7 @@ class Scale:
     rows: int
 
 
-_FULL = Scale(rounds=12, calls=150, bulk=1000, rows=1_000_000)
+_FULL = Scale(rounds=60, calls=30, bulk=1000, rows=1_000_000)
 _QUICK = Scale(rounds=1, calls=2, bulk=50, rows=2_000)
 
 
@@ -112,12 +114,12 @@ def _beside(project: Path, ours: str, theirs: str, folder: Path, scale: Scale) -
     with service(project, ours, folder) as own, control(project, theirs, folder) as bare:
         pair = {"service": own, "control": bare}
         _refuse_differences(own, bare, scale)
-        listed = _least(pair, scale, lambda served: served.ask("GET", f"{_PATH}?page=1&size=20"), scale.calls)
+        listed = _in_turn(pair, scale, lambda served: served.ask("GET", f"{_PATH}?page=1&size=20"), scale.calls)
         size = f"{_PATH}?page=1&size={scale.bulk}"
-        all_listed = _least(pair, scale, lambda served: served.ask("GET", size), max(1, scale.calls // 20))
-        made = _least(pair, scale, lambda served: served.ask("POST", _PATH, _BODY, 201), scale.calls)
+        all_listed = _in_turn(pair, scale, lambda served: served.ask("GET", size), 1)
+        made = _in_turn(pair, scale, lambda served: served.ask("POST", _PATH, _BODY, 201), scale.calls)
         many = {"items": [_BODY] * scale.bulk}
-        bulk = _least(pair, scale, lambda served: served.ask("POST", f"{_PATH}/$bulk", many), 1)
+        bulk = _in_turn(pair, scale, lambda served: served.ask("POST", f"{_PATH}/$bulk", many), 1)
     figures: Figures = {}
     for name, found in (("list_20", listed), ("create", made), ("bulk", bulk), ("list_all", all_listed)):
         figures |= {f"{name}_{key}": figure for key, figure in found.items()}
@@ -146,24 +148,24 @@ def _plain(document: Mapping[str, object]) -> dict[str, object]:
     return {name: name if name in {"id", "created_at", "updated_at"} else value for name, value in document.items()}
 
 
-def _least(pair: Mapping[str, Served], scale: Scale, once: Callable[[Served], object], calls: int) -> Figures:
-    """Return the least CPU per call of both, their ratio, and the least time that a call of the service took."""
-    cpu, passed = dict.fromkeys(pair, math.inf), dict.fromkeys(pair, math.inf)
+def _in_turn(pair: Mapping[str, Served], scale: Scale, once: Callable[[Served], object], calls: int) -> Figures:
+    """Return the ratio of CPU per call, and the least CPU and time per call of both."""
+    cpu: dict[str, list[float]] = {name: [] for name in pair}
+    passed: dict[str, list[float]] = {name: [] for name in pair}
     for _ in range(scale.rounds):
         for name, served in pair.items():
             once(served)
             used, begun = served.cpu_s(), time.perf_counter()
             for _ in range(calls):
                 once(served)
-            cpu[name] = min(cpu[name], (served.cpu_s() - used) / calls * 1000)
-            passed[name] = min(passed[name], (time.perf_counter() - begun) / calls * 1000)
-    ratio = cpu["service"] / cpu["control"]
+            passed[name].append((time.perf_counter() - begun) / calls * 1000)
+            cpu[name].append((served.cpu_s() - used) / calls * 1000)
     return {
-        "cpu_ratio": ratio,
-        "cpu_ms": cpu["service"],
-        "control_cpu_ms": cpu["control"],
-        "ms": passed["service"],
-        "control_ms": passed["control"],
+        "cpu_ratio": statistics.median(map(operator.truediv, cpu["service"], cpu["control"])),
+        "cpu_ms": min(cpu["service"]),
+        "control_cpu_ms": min(cpu["control"]),
+        "ms": min(passed["service"]),
+        "control_ms": min(passed["control"]),
     }
 
 

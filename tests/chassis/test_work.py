@@ -15,6 +15,13 @@ from object_service.chassis.contracts.work import LongWork
 from object_service.chassis.work import InProcessRunner, MemoryStore, long_work
 
 
+OBJECT = PROVENANCE.object
+
+
+def _pending(id_: str) -> Pending:
+    return Pending(id=id_, provenance=PROVENANCE)
+
+
 class _Work:
     """Work that notes its steps and waits where it is told to."""
 
@@ -43,14 +50,14 @@ async def work() -> _Work:
 @pytest.fixture
 def runner(work: _Work) -> InProcessRunner:
     """Return a runner that knows the work."""
-    runner = InProcessRunner()
+    runner = InProcessRunner(MemoryStore())
     runner.register("diarize", work)
     return runner
 
 
 async def test_submitted_work_runs_on_its_own(runner: InProcessRunner, work: _Work) -> None:
     """Submitting returns while the work runs; waiting returns when it has ended."""
-    await runner.submit("diarize", "dia_1", {"a": 1})
+    await runner.submit("diarize", _pending("dia_1"), {"a": 1})
     assert ["begun dia_1 {'a': 1}"] == work.notes
     waiting = asyncio.create_task(runner.wait("dia_1"))
     await asyncio.sleep(0)
@@ -64,7 +71,7 @@ async def test_submitted_work_runs_on_its_own(runner: InProcessRunner, work: _Wo
 
 async def test_work_has_begun_when_it_can_be_cancelled(runner: InProcessRunner, work: _Work) -> None:
     """A cancel right after the submit still lets the work say that it was cancelled, and waits for that."""
-    await runner.submit("diarize", "dia_1", {})
+    await runner.submit("diarize", _pending("dia_1"), {})
     await runner.cancel("dia_1")
 
     assert ["begun dia_1 {}", "cancelled"] == work.notes
@@ -72,7 +79,7 @@ async def test_work_has_begun_when_it_can_be_cancelled(runner: InProcessRunner, 
 
 async def test_a_cancelled_waiter_leaves_the_work_alone(runner: InProcessRunner, work: _Work) -> None:
     """Who waits is not who decides."""
-    await runner.submit("diarize", "dia_1", {})
+    await runner.submit("diarize", _pending("dia_1"), {})
     waiting = asyncio.create_task(runner.wait("dia_1"))
     await asyncio.sleep(0)
     waiting.cancel()
@@ -88,7 +95,7 @@ async def test_a_cancelled_waiter_leaves_the_work_alone(runner: InProcessRunner,
 async def test_the_deadline_of_the_request_does_not_bind_the_work(runner: InProcessRunner, work: _Work) -> None:
     """Work outlives the request; it keeps its correlation id and its idempotency key."""
     with entered(Context("3f0c", "key", deadline=1.0)):
-        await runner.submit("diarize", "dia_1", {})
+        await runner.submit("diarize", _pending("dia_1"), {})
     await runner.aclose()
 
     assert Context("3f0c", "key", deadline=None) == work.context
@@ -100,9 +107,9 @@ async def test_a_crash_of_the_work_is_logged(caplog: pytest.LogCaptureFixture) -
     async def crash(id_: str, payload: Mapping[str, Json]) -> None:
         raise RuntimeError(f"{id_} {payload}")
 
-    runner = InProcessRunner()
+    runner = InProcessRunner(MemoryStore())
     runner.register("crash", crash)
-    await runner.submit("crash", "dia_1", {})
+    await runner.submit("crash", _pending("dia_1"), {})
     await runner.wait("dia_1")
 
     (line,) = caplog.records
@@ -118,7 +125,7 @@ async def test_a_crash_of_the_work_is_logged(caplog: pytest.LogCaptureFixture) -
 async def test_unknown_or_ended_work_is_left_alone(runner: InProcessRunner, work: _Work) -> None:
     """Waiting for it and cancelling it do nothing."""
     work.go.set()
-    await runner.submit("diarize", "dia_1", {})
+    await runner.submit("diarize", _pending("dia_1"), {})
     await runner.wait("dia_1")
 
     for id_ in ("dia_1", "dia_2"):
@@ -130,7 +137,7 @@ async def test_unknown_or_ended_work_is_left_alone(runner: InProcessRunner, work
 async def test_closing_stops_all_work(runner: InProcessRunner, work: _Work) -> None:
     """No task outlives the service."""
     for number in range(3):
-        await runner.submit("diarize", f"dia_{number}", {})
+        await runner.submit("diarize", _pending(f"dia_{number}"), {})
 
     await runner.aclose()
 
@@ -153,10 +160,10 @@ async def test_closing_stops_everything_together() -> None:
                 everyone.set()
             await everyone.wait()
 
-    runner = InProcessRunner()
+    runner = InProcessRunner(MemoryStore())
     runner.register("stubborn", stubborn)
     for number in range(3):
-        await runner.submit("stubborn", f"dia_{number}", {})
+        await runner.submit("stubborn", _pending(f"dia_{number}"), {})
 
     async with asyncio.timeout(5):
         await runner.aclose()
@@ -177,7 +184,7 @@ async def test_long_work_runs_in_the_process_by_default() -> None:
 def test_a_capability_may_provide_long_work() -> None:
     """What was provided is used."""
     container = Container()
-    durable = container.provide(LongWork, LongWork(InProcessRunner(), MemoryStore(), "durable"))
+    durable = container.provide(LongWork, LongWork(InProcessRunner(MemoryStore()), MemoryStore(), "durable"))
 
     assert durable is long_work(container)
 
@@ -193,8 +200,9 @@ async def test_the_newest_envelope_is_kept() -> None:
 
     for envelope in states:
         await store.save(envelope)
-        assert envelope == await store.load("a")
-    assert await store.load("b") is None
+        assert envelope == await store.load("a", str, of=OBJECT)
+    assert await store.load("b", str, of=OBJECT) is None
+    assert await store.load("a", str, of="another") is None
 
 
 async def test_only_the_newest_finished_envelopes_are_kept() -> None:
@@ -204,6 +212,6 @@ async def test_only_the_newest_finished_envelopes_are_kept() -> None:
     for id_ in "abc":
         await store.save(Succeeded(id=id_, result=id_, provenance=PROVENANCE))
 
-    found = {id_: await store.load(id_) is not None for id_ in ("a", "b", "c", "open")}
+    found = {id_: await store.load(id_, str, of=OBJECT) is not None for id_ in ("a", "b", "c", "open")}
 
     assert {"a": False, "b": True, "c": True, "open": True} == found

@@ -33,20 +33,20 @@ def upgrade():
 def downgrade():
 {down}
 '''
+_TABLES = """
+op.create_table("parents", sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String(9)))
+parent = sa.ForeignKey("parents.id", name="fk_children")
+op.create_table("children", sa.Column("parent_id", sa.Integer, parent, nullable=False))
+"""
+_COLUMNS = """
+with op.batch_alter_table("parents") as batch:
+    batch.add_column(sa.Column("age", sa.Integer, nullable=False, server_default="7"))
+    batch.alter_column("name", existing_type=sa.String(9), type_=sa.String(20))
+halt()
+"""
 TWO = {
-    "0001": (
-        'op.create_table("parents", sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String(9)))\n'
-        'op.create_table("children", sa.Column("parent_id", sa.Integer, sa.ForeignKey("parents.id", name="fk_children"),'
-        " nullable=False))",
-        'op.drop_table("children")\nop.drop_table("parents")',
-    ),
-    "0002": (
-        'with op.batch_alter_table("parents") as batch:\n'
-        '    batch.add_column(sa.Column("age", sa.Integer, nullable=False, server_default="7"))\n'
-        '    batch.alter_column("name", existing_type=sa.String(9), type_=sa.String(20))\n'
-        "halt()",
-        'with op.batch_alter_table("parents") as batch:\n    batch.drop_column("age")',
-    ),
+    "0001": (_TABLES, 'op.drop_table("children")\nop.drop_table("parents")'),
+    "0002": (_COLUMNS, 'with op.batch_alter_table("parents") as batch:\n    batch.drop_column("age")'),
 }
 """Files by their revision: what they do, and undo."""
 

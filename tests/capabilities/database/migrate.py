@@ -16,7 +16,8 @@ async def _migrate(url: str, folder: str) -> None:
     database = Database(DatabaseSection(url=url))
     try:
         with patch.object(migrating, "all_chains", lambda: (CHAIN, own_chain(Path(folder), {}))):
-            print(*(standing.current for standing in await migrating.upgrade(database)))
+            found = " ".join(str(standing.current) for standing in await migrating.upgrade(database))
+            sys.stdout.write(f"{found}\n")
     finally:
         await database.aclose()
 

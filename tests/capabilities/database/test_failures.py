@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import exc, text
 
 from capabilities.database.serving import served
-from object_service.capabilities.database.database import Database, StorageUnavailableError
+from object_service.capabilities.database.database import Database
 from object_service.capabilities.database.settings import DatabaseSection
+from object_service.chassis.contracts.errors import StorageUnavailableError
 from postgresql_server import PostgresqlServer
 
 UNREACHABLE = {
@@ -49,7 +50,7 @@ async def test_a_database_that_cannot_be_reached_is_unavailable(url: str, caplog
 async def test_a_server_that_refuses_is_unavailable(server: PostgresqlServer, place: str) -> None:
     """A role or a database that the server does not know is named."""
     database = Database(DatabaseSection(url=f"postgresql://{place.format(server.port)}"))
-    with pytest.raises(StorageUnavailableError, match='"(nobody|nothing)" does not exist'):
+    with pytest.raises(StorageUnavailableError, match=r'"(nobody|nothing)" does not exist'):
         await database.ping()
     await database.aclose()
 
@@ -70,9 +71,10 @@ async def test_a_missing_table_leads_to_the_command(empty: Database, caplog: pyt
     with pytest.raises(StorageUnavailableError):
         async with empty.reading() as connection:
             await connection.execute(text("SELECT 1 FROM template_envelopes"))
+    async with empty.writing() as connection:
+        await connection.execute(text("CREATE TABLE old (id int)"))
     with pytest.raises(StorageUnavailableError):
         async with empty.writing() as connection:
-            await connection.execute(text("CREATE TABLE old (id int)"))
             await connection.execute(text("INSERT INTO old (id, newer) VALUES (1, 2)"))
     reasons = [record.__dict__["error"] for record in caplog.records if record.message == "database_unavailable"]
     assert [True, True] == [reason.endswith("; run `migrate`") for reason in reasons]
@@ -123,11 +125,15 @@ async def test_a_transaction_ends_with_its_server(server: PostgresqlServer) -> N
     database = Database(DatabaseSection(url=server.url()))
     async with database.writing() as connection:
         await connection.execute(text("CREATE TABLE kept (id int)"))
-    with pytest.raises(StorageUnavailableError):
+
+    async def write() -> None:
         async with database.writing() as connection:
             await connection.execute(text("INSERT INTO kept VALUES (1)"))
             server.kill()
             await connection.execute(text("INSERT INTO kept VALUES (2)"))
+
+    with pytest.raises(StorageUnavailableError):
+        await write()
     server.start()
     async with database.writing() as connection:
         assert 0 == await connection.scalar(text("SELECT count(*) FROM kept"))
@@ -139,13 +145,13 @@ async def test_a_conflict_of_transactions_may_be_tried_again(server: PostgresqlS
     database = Database(DatabaseSection(url=server.url()))
     async with database.writing() as connection:
         await connection.execute(text("CREATE TABLE pair AS SELECT 1 AS id UNION SELECT 2"))
-    both = asyncio.Barrier(2)
+    both, taken = asyncio.Barrier(2), text("UPDATE pair SET id = id WHERE id = :id")
 
     async def lock(first: int, second: int) -> None:
         async with database.writing() as connection:
-            await connection.execute(text(f"UPDATE pair SET id = id WHERE id = {first}"))
+            await connection.execute(taken, {"id": first})
             await both.wait()
-            await connection.execute(text(f"UPDATE pair SET id = id WHERE id = {second}"))
+            await connection.execute(taken, {"id": second})
 
     ended = await asyncio.gather(lock(1, 2), lock(2, 1), return_exceptions=True)
     assert {"NoneType", "StorageUnavailableError"} == {type(end).__name__ for end in ended}

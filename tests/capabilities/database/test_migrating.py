@@ -12,7 +12,6 @@ from sqlalchemy import Connection, inspect, text
 from capabilities.database import chain_files, migrate
 from capabilities.database.chain_files import TWO, own_chain, use, write
 from object_service.capabilities.database import migrating
-from object_service.capabilities.database.chains import CHAIN
 from object_service.capabilities.database.database import Database
 from object_service.capabilities.database.migrating import MigrationError, Standing, downgrade, standings, upgrade
 from object_service.capabilities.database.settings import DatabaseSection
@@ -67,9 +66,9 @@ async def test_several_steps_lead_back_at_once(
     """A chain is led back by as many versions as it has, and by no more."""
     use(monkeypatch, own_chain(tmp_path / "versions", TWO))
     await upgrade(empty)
-    with pytest.raises(MigrationError, match="'own' can be led back by at most 2 versions"):
+    with pytest.raises(MigrationError, match=r"'own' can be led back by at most 2 versions"):
         await downgrade(empty, "own", 3)
-    with pytest.raises(MigrationError, match="No chain is named 'mine'; expected one of database, own"):
+    with pytest.raises(MigrationError, match=r"No chain is named 'mine'; expected one of database, own"):
         await downgrade(empty, "mine", 1)
     assert (await downgrade(empty, "own", 2))[1].current is None
 
@@ -83,9 +82,9 @@ async def test_rows_outlive_a_copied_table(empty: Database, tmp_path: Path, monk
     own_chain(chain.versions, TWO)
     await upgrade(empty)
     assert [(1, "Ada", 7)] == await _rows(empty, "SELECT id, name, age FROM parents")
-    with pytest.raises(Exception, match="(?i)foreign key"):
+    with pytest.raises(Exception, match=r"(?i)foreign key"):
         await _do(empty, "INSERT INTO children VALUES (2)")
-    with pytest.raises(Exception, match="(?i)foreign key"):
+    with pytest.raises(Exception, match=r"(?i)foreign key"):
         await _do(empty, "DELETE FROM parents")
 
 
@@ -99,11 +98,11 @@ async def test_a_change_that_leaves_references_dangling_is_undone(
     await upgrade(empty)
     await _do(empty, "INSERT INTO parents VALUES (1, 'Ada')", "INSERT INTO children VALUES (1)")
     write(chain.versions, "0002", "0001", 'op.execute("DELETE FROM parents")')
-    with pytest.raises(MigrationError, match="Nothing was changed: 1 rows of children refer to nothing afterwards"):
+    with pytest.raises(MigrationError, match=r"Nothing was changed: 1 rows of children refer to nothing afterwards"):
         await upgrade(empty)
     assert [(1, "Ada")] == await _rows(empty, "SELECT * FROM parents")
     assert [("0001",)] == await _rows(empty, "SELECT * FROM alembic_version")
-    with pytest.raises(Exception, match="(?i)foreign key"):
+    with pytest.raises(Exception, match=r"(?i)foreign key"):
         await _do(empty, "DELETE FROM parents")
 
 
@@ -114,7 +113,7 @@ async def test_a_file_that_fails_leaves_the_version_before(
     chain = own_chain(tmp_path / "versions", TWO)
     use(monkeypatch, chain)
     write(chain.versions, "0003", "0002", 'op.execute("UPDATE parents SET age = NULL")\nop.drop_table("gone")')
-    with pytest.raises(MigrationError, match="'own' cannot be migrated: .*gone"):
+    with pytest.raises(MigrationError, match=r"'own' cannot be migrated: .*gone"):
         await upgrade(empty)
     kept = "0002" if empty.dialect == "postgresql" else None
     assert [kept] == [one.current for one in await standings(empty, (chain,))]
@@ -127,7 +126,7 @@ async def test_several_heads_are_named(empty: Database, tmp_path: Path, monkeypa
     chain = own_chain(tmp_path / "versions", TWO)
     use(monkeypatch, chain)
     write(chain.versions, "0003", "0001", "pass")
-    with pytest.raises(MigrationError, match="'own' has several heads: 000[23], 000[23]; let one follow the other"):
+    with pytest.raises(MigrationError, match=r"'own' has several heads: 000[23], 000[23]; let one follow the other"):
         await upgrade(empty)
     assert {} == await _tables(empty)
 
@@ -142,17 +141,20 @@ async def test_a_database_ahead_of_the_code_is_left_alone(
     (tmp_path / "versions" / "v0002_test.py").unlink()
     assert [False] == [one.ready for one in await standings(empty, chains[1:])]
     assert callable(call)
-    with pytest.raises(MigrationError, match="'own' cannot be migrated: .*0002"):
+    with pytest.raises(MigrationError, match=r"'own' cannot be migrated: .*0002"):
         await call(empty)
     assert "age" in (await _tables(empty))["parents"]
 
 
-CONCURRENTLY = (
-    "with op.get_context().autocommit_block():\n"
-    '    op.create_index("ix_name", "parents", ["name"], postgresql_concurrently=True)\n'
-    'op.execute("SELECT 1")',
-    'with op.get_context().autocommit_block():\n    op.drop_index("ix_name", "parents", postgresql_concurrently=True)',
-)
+_UP = """
+with op.get_context().autocommit_block():
+    op.create_index("ix_name", "parents", ["name"], postgresql_concurrently=True)
+op.execute("SELECT 1")
+"""
+_DOWN = """
+with op.get_context().autocommit_block():
+    op.drop_index("ix_name", "parents", postgresql_concurrently=True)
+"""
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -160,7 +162,7 @@ async def test_an_index_is_built_beside_the_traffic(
     empty: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file can leave its transaction, as `CREATE INDEX CONCURRENTLY` demands, and go on in one, up and down."""
-    use(monkeypatch, own_chain(tmp_path / "versions", {**TWO, "0003": CONCURRENTLY, "0004": ("pass", "pass")}))
+    use(monkeypatch, own_chain(tmp_path / "versions", {**TWO, "0003": (_UP, _DOWN), "0004": ("pass", "pass")}))
     async with asyncio.timeout(20):
         assert "0004" == (await upgrade(empty))[1].current
         assert [("ix_name",)] == await _rows(empty, "SELECT indexname FROM pg_indexes WHERE indexname = 'ix_name'")
@@ -177,7 +179,7 @@ async def test_who_migrates_second_waits_and_then_says_so(
     other = Database(section.model_copy(update={"lock_wait_s": 0.3, "pool_connections": 1}))
     async with empty.writing() as connection:
         await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": migrating._LOCK})
-        with pytest.raises(MigrationError, match="Another process is migrating"):
+        with pytest.raises(MigrationError, match=r"Another process is migrating"):
             await upgrade(other)
         await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": migrating._LOCK})
     assert all(one.ready for one in await upgrade(other))
@@ -223,5 +225,5 @@ async def test_what_a_killed_one_left_is_finished_by_the_next(
     assert kept == (now, (await _tables(empty)).get("parents"))
 
     async with asyncio.timeout(20):
-        assert (CHAIN.name, "0002") == (CHAIN.name, (await upgrade(empty))[1].current)
+        assert "0002" == (await upgrade(empty))[1].current
     assert ["age", "id", "name"] == (await _tables(empty))["parents"]

@@ -1,9 +1,12 @@
 """New migrations: written from what the tables in the code have beyond those in the database."""
 
+import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -25,7 +28,6 @@ from sqlalchemy import (
 from sqlalchemy import Table as CoreTable
 
 from capabilities.database.chain_files import own_chain, use
-from object_service.capabilities.database import migrating
 from object_service.capabilities.database.chains import CHAIN, Chain, all_chains
 from object_service.capabilities.database.database import Database
 from object_service.capabilities.database.migrating import MigrationError, downgrade, new_migration, upgrade
@@ -34,7 +36,7 @@ from object_service.capabilities.database.tables import Document, Table, Utc
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def books(*more: Column[object] | Index, title_chars: int = 200) -> MetaData:
+def books(*more: Column[Any] | Index, title_chars: int = 200) -> MetaData:
     """Return two tables with one of everything."""
     metadata = MetaData(naming_convention=Table.metadata.naming_convention)
     CoreTable("shelves", metadata, Column("id", Integer, primary_key=True), Column("name", String(20), unique=True))
@@ -119,7 +121,7 @@ async def test_only_a_database_at_its_head_is_compared(
     use(monkeypatch, own_chain(versions, {}, books()))
     with pytest.raises(MigrationError, match="run `migrate` first"):
         await new_migration(empty, "too early")
-    assert [] == list(versions.iterdir())
+    assert [] == await asyncio.to_thread(os.listdir, versions)
 
 
 async def test_a_service_without_tables_has_nothing_to_write(empty: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +155,7 @@ async def test_migrations_make_what_the_code_expects(empty: Database) -> None:
     """The files of every chain lead to exactly the tables that the code declares."""
     await upgrade(empty)
     async with empty.reading() as connection:
-        found = {chain.name: await connection.run_sync(_differences, chain) for chain in migrating.all_chains()}
+        found = {chain.name: await connection.run_sync(_differences, chain) for chain in all_chains()}
     assert {name: [] for name in found} == found
     assert {"database", "own"} <= set(found)
     assert [chain.name for chain in all_chains()] == sorted(found, key=lambda name: (name == "own", name))

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table, exc, insert, select, text, update
 
-from object_service.capabilities.database.database import Database, StorageUnavailableError
+from object_service.capabilities.database.database import Database
 from object_service.capabilities.database.settings import DatabaseSection
+from object_service.chassis.contracts.errors import StorageUnavailableError
 
 METADATA = MetaData()
 COUNTS = Table("counts", METADATA, Column("name", String(20), primary_key=True), Column("value", Integer))
@@ -48,14 +49,18 @@ async def test_what_is_written_is_kept(empty: Database) -> None:
 
 async def test_an_error_undoes_everything(empty: Database) -> None:
     """A block that fails keeps nothing, whatever failed; the next one works."""
-    with pytest.raises(exc.IntegrityError):
+
+    async def write(*, twice: bool) -> None:
         async with empty.writing() as connection:
             await connection.execute(HELD)
-            await connection.execute(HELD)
-    with pytest.raises(ZeroDivisionError):
-        async with empty.writing() as connection:
-            await connection.execute(HELD)
+            if twice:
+                await connection.execute(HELD)
             raise ZeroDivisionError
+
+    with pytest.raises(exc.IntegrityError):
+        await write(twice=True)
+    with pytest.raises(ZeroDivisionError):
+        await write(twice=False)
     assert {"first": 0} == await _values(empty)
 
 
@@ -96,7 +101,8 @@ async def test_readers_then_writers_lose_nothing(empty: Database) -> None:
     async def add() -> None:
         async with empty.writing() as connection:
             found = select(COUNTS.c.value).where(COUNTS.c.name == "first")
-            value = await connection.scalar(found if empty.dialect == "sqlite" else found.with_for_update())
+            found = found if empty.dialect == "sqlite" else found.with_for_update()
+            value = (await connection.execute(found)).scalar_one()
             await connection.execute(update(COUNTS).where(COUNTS.c.name == "first").values(value=value + 1))
 
     count = 500 if empty.dialect == "sqlite" else 100  # a connection is waited for, on PostgreSQL, for 5 seconds
@@ -185,7 +191,7 @@ async def test_a_new_file_is_opened_by_many_at_once(section: DatabaseSection) ->
     async def write(database: Database, number: int) -> None:
         async with database.writing() as connection:
             await connection.execute(text("CREATE TABLE IF NOT EXISTS numbers (number int)"))
-            await connection.execute(text(f"INSERT INTO numbers VALUES ({number})"))
+            await connection.execute(text("INSERT INTO numbers VALUES (:number)"), {"number": number})
 
     await asyncio.gather(*(write(database, number) for number, database in enumerate(many)))
     async with many[0].reading() as connection:

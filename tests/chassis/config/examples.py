@@ -15,6 +15,7 @@ from object_service.chassis.config.sources import SettingPath
 
 _BY_FIELD: Mapping[str, str] = {
     "breaker.ratio": "0.25",
+    "database.url": "sqlite:///another.db",
     "fallback.name": "other",
     "fallback.type": "stale",  # a provider would need a name
     "policy.profile": "precise",

@@ -18,6 +18,7 @@ from object_service.chassis.config.sources import variable_of
 from object_service.chassis.features import Feature
 
 FEATURES = runtime().features
+IN_PROCESS = tuple(feature for feature in FEATURES if not feature.durable)
 
 
 def _settings(features: tuple[Feature, ...]) -> Iterator[Leaf]:
@@ -110,7 +111,14 @@ def test_prod_refuses_what_is_lost_with_the_process(places: Places) -> None:
         ("DIARIZATION__ALLOW_IN_PROCESS", "default"),
         ("DIARIZATION__PROVIDER", "default"),
         ("GENAI__PROVIDER", "default"),
-    ] == described(places.problems(*FEATURES))
+    ] == described(places.problems(*IN_PROCESS))
+
+
+def test_prod_accepts_work_that_outlives_the_process(places: Places) -> None:
+    """With a capability that keeps long work, nothing has to be accepted."""
+    places.environment(ENVIRONMENT="prod")
+
+    assert "DIARIZATION__ALLOW_IN_PROCESS" not in dict(described(places.problems(*FEATURES)))
 
 
 def test_prod_starts_with_every_allowance(places: Places) -> None:

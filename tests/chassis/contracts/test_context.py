@@ -52,9 +52,10 @@ def test_the_seconds_left_are_never_negative(expected: float | None, deadline: f
 
 def test_shortening_keeps_everything_else() -> None:
     """Correlation id, idempotency key and trace go along."""
-    shortened = Context("c", "key", "trace").shortened(1)
+    shortened = Context("c", "key", "trace", caller="who").shortened(1)
 
-    assert ("c", "key", "trace") == shortened[:-1]
+    assert Context("c", "key", "trace", shortened.deadline, "who") == shortened
+    assert shortened.deadline is not None
 
 
 def test_parts_of_a_call_have_keys_of_their_own() -> None:

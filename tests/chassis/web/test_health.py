@@ -91,7 +91,7 @@ async def test_info_tells_what_runs_here(mode: str) -> None:
     """Exactly the keys of the contract; capabilities are the features that call themselves so."""
     container = Container()
     if mode == "durable":
-        container.provide(LongWork, LongWork(InProcessRunner(), MemoryStore(), "durable"))
+        container.provide(LongWork, LongWork(InProcessRunner(MemoryStore()), MemoryStore(), "durable"))
     async with client_of(container) as client:
         document = (await client.get("/info")).json()
 

@@ -14,6 +14,7 @@ KEYS = {"type", "title", "status", "detail", "instance", "code", "correlation_id
 OF_CLASS = {
     "ServiceError": (500, "internal_error"),
     "RequestError": (422, "invalid_request"),
+    "StorageUnavailableError": (503, "storage_unavailable"),
     "AdapterError": (502, "provider_error"),
     "AdapterTransientError": (502, "provider_error"),
     "AdapterTimeoutError": (504, "provider_timeout"),

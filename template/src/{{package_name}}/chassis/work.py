@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .contracts.context import current, entered
-from .contracts.envelope import Envelope, Failed, Succeeded
+from .contracts.envelope import Envelope, Failed, Pending, Succeeded
 from .contracts.json import Json
 from .contracts.work import EnvelopeStore, Keep, LongWork, Work, unkept
 from .identity import SERVICE
@@ -55,8 +56,9 @@ class MemoryStore:
 class InProcessRunner:
     """Runs work as tasks of this process."""
 
-    def __init__(self) -> None:
-        """Begin with nothing registered."""
+    def __init__(self, store: EnvelopeStore) -> None:
+        """Begin with nothing registered; envelopes are kept in `store`."""
+        self._store = store
         self._works: dict[str, Work] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -64,8 +66,10 @@ class InProcessRunner:
         """Tell what to call for submissions under `name`."""
         self._works[name] = work
 
-    async def submit(self, name: str, id_: str, payload: Mapping[str, Json]) -> None:
+    async def submit(self, name: str, envelope: Pending, payload: Mapping[str, Json]) -> None:
         """Begin the work as a task of its own, without the deadline of the request that asked for it."""
+        await self._store.save(envelope)
+        id_ = envelope.id
         task = asyncio.create_task(self._run(name, id_, payload), name=id_)
         self._tasks[id_] = task
         task.add_done_callback(lambda _: self._tasks.pop(id_, None))
@@ -116,7 +120,7 @@ def long_work(container: "Container") -> LongWork:
     """
     if LongWork not in container:
         store = container[Storage].store if Storage in container else MemoryStore()
-        container.provide(LongWork, LongWork(InProcessRunner(), store, "in_process"))
+        container.provide(LongWork, LongWork(InProcessRunner(store), store, "in_process"))
     work = container[LongWork]
     container.on_close(work.runner.aclose)
     return work
@@ -128,6 +132,7 @@ def keeping(container: "Container") -> Keep:
 
 
 _PIECE_BYTES = 1024 * 1024
+_FORGOTTEN_S = 7 * 24 * 3600
 _PREFIX, _UPLOADS = f"{SERVICE}-spool-", "uploads"
 
 
@@ -145,13 +150,19 @@ class Spool:
 
     What a killed process left behind is deleted by the next one. The folder is locked while its process lives: a
     process id would say little, since containers use the same few again.
+
+    With a `shared` folder, uploads lie there instead until somebody discards them: the work that needs them may go on
+    in another process. What nobody discarded for a week is deleted by the next upload.
     """
 
-    def __init__(self) -> None:
-        """Create the folder where the machine keeps temporary files."""
+    def __init__(self, shared: Path | None = None) -> None:
+        """Create the folder where the machine keeps temporary files; a shared one comes with the first upload."""
+        self._lock, self._folder = ExitStack(), None
+        if shared is not None:
+            self._files = shared
+            return
         _remove_abandoned()
         self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
-        self._lock = ExitStack()
         self._files = Path(self._folder.name)
         try:
             _lock(self._files, self._lock)
@@ -167,6 +178,9 @@ class Spool:
 
     def _copy(self, source: BinaryIO) -> SpooledFile:
         digest, size = hashlib.sha256(), 0
+        if self._folder is None:
+            self._files.mkdir(0o700, parents=True, exist_ok=True)
+            _remove_older(self._files, time.time() - _FORGOTTEN_S)
         with tempfile.NamedTemporaryFile(dir=self._files, delete=False) as target:
             while piece := source.read(_PIECE_BYTES):
                 digest.update(piece)
@@ -179,8 +193,9 @@ class Spool:
         await asyncio.to_thread(path.unlink, missing_ok=True)
 
     async def aclose(self) -> None:
-        """Delete the folder."""
-        await asyncio.to_thread(self._folder.cleanup)
+        """Delete the folder, unless it is shared."""
+        if self._folder is not None:
+            await asyncio.to_thread(self._folder.cleanup)
         self._lock.close()
 
 
@@ -189,6 +204,13 @@ def _lock(folder: Path, until: ExitStack) -> None:
     opened = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
     until.callback(os.close, opened)
     fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _remove_older(folder: Path, limit: float) -> None:
+    for upload in folder.iterdir():
+        with suppress(OSError):
+            if upload.stat().st_mtime < limit:
+                upload.unlink()
 
 
 def _remove_abandoned() -> None:

@@ -32,6 +32,19 @@ class AudioFile:
         """Return what stands for the file in the fingerprint."""
         return {"audio": {"bytes": self.bytes, "sha256": self.sha256}}
 
+    def to_json(self) -> dict[str, Json]:
+        """Return what `of` makes the file from again."""
+        return {"path": str(self.path), "bytes": self.bytes, "sha256": self.sha256, "temporary": self.temporary}
+
+    @classmethod
+    def of(cls, stored: Json) -> "AudioFile":
+        """Return the file that `to_json` described."""
+        match stored:
+            case {"path": str(path), "bytes": int(size), "sha256": str(digest), "temporary": bool(temporary)}:
+                return cls(Path(path), size, digest, temporary)
+            case _:
+                raise ValueError("not a stored audio file")
+
 
 @dataclass(frozen=True, slots=True)
 class DiarizationParams:

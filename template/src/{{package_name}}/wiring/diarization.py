@@ -64,10 +64,10 @@ async def install(container: Container, settings: Settings) -> None:
         catalogue=CATALOGUE,
         operations=OPERATIONS,
     )
-    spool = container.provide(Spool, Spool())
-    container.on_close(spool.aclose)
     timeouts = {instance.name: instance.config.resilience.timeouts for instance in settings.instances}
     work = long_work(container)
+    spool = container.provide(Spool, Spool(work.uploads))
+    container.on_close(spool.aclose)
     tools = WorkTools(
         runner=work.runner,
         store=work.store,

@@ -23,7 +23,7 @@ def router(settings: Settings) -> "APIRouter":
         table=RecordingRow,
         body=RecordingBody,
         record=Recording,
-        filters=("title", "language", "is_active", "duration_s", "created_at", "updated_at"),
+        filters=("title", "language", "is_active", "duration_s", "tags", "created_at", "updated_at"),
         sorts=("created_at", "title", "duration_s"),
         search=("title",),
     )

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from capabilities.database.resources.things import URL, Service, ThingRow, serving
 from object_service.capabilities.database.resources.bulk import MAX_BYTES
+from object_service.capabilities.database.tables import TemplateTable
 
 THINGS = ThingRow.metadata.tables["things"]
 
@@ -73,6 +74,35 @@ async def test_one_conflict_refuses_them_all(service: Service) -> None:
     pointers = [f"/items/{index}/{name}" for index in (3, 120) for name in ("code", "day")]
     assert pointers == [error["pointer"] for error in problem["errors"]]
     assert 1 == len(await service.audit())
+
+
+async def test_a_bulk_full_of_conflicts_ends_soon(service: Service) -> None:
+    """A hundred of them are enough to refuse the rest."""
+    answer = await service.bulk([{"code": "a", "amount_cents": 13}] * 1000)
+
+    problem = answer.json()
+    assert (409, 100, 0) == (answer.status_code, len(problem["errors"]), await count(service))
+
+
+async def test_others_write_while_each_item_is_tried(service: Service) -> None:
+    """No transaction has more than a hundred items."""
+    whole = asyncio.create_task(service.bulk([{"code": "a", "amount_cents": 13}] * 300, "each"))
+    await asyncio.sleep(0.05)
+    await service.create()
+
+    assert not whole.done()
+    assert {409} == {outcome["status"] for outcome in (await whole).json()["items"]}
+
+
+@pytest.mark.parametrize("mode", ["all", "each"])
+async def test_a_failure_of_the_database_is_none_of_an_item(service: Service, mode: str) -> None:
+    """It ends the request, which may be tried again."""
+    async with service.database.writing() as connection:
+        await connection.run_sync(TemplateTable.metadata.tables["template_audit"].drop)
+
+    answer = await service.bulk(items(3), mode)
+
+    assert (503, "storage_unavailable") == (answer.status_code, answer.json()["code"])
 
 
 async def test_right_items_are_kept_beside_wrong_ones(service: Service) -> None:

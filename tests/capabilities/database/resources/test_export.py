@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from datetime import date
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from sqlalchemy import text
@@ -31,7 +31,7 @@ TOLD = {
 FIELDS = "title,singer,language,is_active,duration_s,plays,listeners,released,tags,created_at"
 
 
-async def exported(service: Service, **given: object) -> bytes:
+async def exported(service: Service, **given: Any) -> bytes:
     """Return the content of an export."""
     answer = await service.get("/$export", **given)
     assert answer.status_code == 200, answer.text
@@ -81,12 +81,12 @@ def sheet_of(content: bytes) -> list[list[Any]]:
     with zipfile.ZipFile(io.BytesIO(content)) as file:
         assert file.testzip() is None
         for name in file.namelist():
-            ElementTree.fromstring(file.read(name))  # noqa: S314 - made here
-        root = ElementTree.fromstring(file.read("xl/worksheets/sheet1.xml"))  # noqa: S314 - as above
+            ET.fromstring(file.read(name))  # noqa: S314 - made here
+        root = ET.fromstring(file.read("xl/worksheets/sheet1.xml"))  # noqa: S314 - as above
     return [[_cell(cell) for cell in row] for row in root.iter(f"{MAIN}row")]
 
 
-def _cell(cell: ElementTree.Element) -> Any:
+def _cell(cell: ET.Element) -> Any:
     value = cell.find(f"{MAIN}v")
     if value is not None:
         assert value.text is not None
@@ -147,7 +147,11 @@ class Caller:
     async def ask(self, query: str = "") -> None:
         """Ask for an export."""
         path = f"{URL}/$export"
-        scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1"}
+        scope: dict[str, Any] = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+        }
         scope |= {"method": "GET", "path": path, "raw_path": path.encode(), "query_string": query.encode()}
         scope |= {"scheme": "http", "root_path": "", "server": ("service.test", 80), "headers": []}
         await self._app(scope, self._receive, self._send)
@@ -168,11 +172,11 @@ class Caller:
             await asyncio.Event().wait()
 
 
-async def unused(service: Service) -> None:
-    """Wait until no connection is in use."""
+async def in_use(service: Service, connections: int) -> None:
+    """Wait until that many connections are in use."""
     pool: Any = service.database.engine.sync_engine.pool
     async with asyncio.timeout(10):
-        while pool.checkedout():
+        while pool.checkedout() != connections:  # noqa: ASYNC110 - the pool tells nobody
             await asyncio.sleep(0.01)
 
 
@@ -190,7 +194,7 @@ async def test_a_caller_who_leaves_ends_the_query(database_url: str) -> None:
             caller = Caller(service, 2)
             await asyncio.wait_for(caller.ask(), 10)
             assert 3 == caller.taken
-            await unused(service)
+            await in_use(service, 0)
         assert export.BATCH_ROWS * 8 + 1 == (await exported(service)).count(b"\r\n")
 
 
@@ -199,7 +203,7 @@ async def test_a_caller_who_takes_nothing_is_given_up(database_url: str, monkeyp
     monkeypatch.setattr(export, "STALL_S", 0.05)
     async with many_songs(database_url) as service:
         task = asyncio.create_task(Caller(service, 1, stays=True).ask())
-        await unused(service)
+        await in_use(service, 0)
         assert not task.done()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -210,16 +214,13 @@ async def test_only_some_exports_run_at_once(database_url: str) -> None:
     """Callers who read slowly leave connections for everybody else; one more is told to come again."""
     async with many_songs(database_url) as service:
         tasks = [asyncio.create_task(Caller(service, 1, stays=True).ask()) for _ in range(export.MAX_AT_ONCE)]
-        pool: Any = service.database.engine.sync_engine.pool
-        async with asyncio.timeout(10):
-            while pool.checkedout() < export.MAX_AT_ONCE:
-                await asyncio.sleep(0.01)
+        await in_use(service, export.MAX_AT_ONCE)
         answer = await service.get("/$export")
         assert (503, "overloaded", "10") == (answer.status_code, answer.json()["code"], answer.headers["retry-after"])
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await unused(service)
+        await in_use(service, 0)
         assert 200 == (await service.get("/$export")).status_code
 
 

@@ -108,7 +108,7 @@ def test_the_order_in_which_a_question_is_asked_does_not_matter() -> None:
         made(BY_LENGTH.digest(), 3.0),
         made(BY_LENGTH.digest(), 3.0, "son_1", 1),
         made(BY_LENGTH.digest(), "3", "son_1"),
-        made(BY_LENGTH.digest(), True, "son_1"),
+        made(BY_LENGTH.digest(), *[True, "son_1"]),
         made(BY_LENGTH.digest(), 10**400, "son_1"),
         made(BY_LENGTH.digest(), float("nan"), "son_1"),
         made(BY_LENGTH.digest(), 3.0, None),

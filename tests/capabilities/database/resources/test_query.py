@@ -85,7 +85,7 @@ def test_a_filter_has_values_of_its_column(name: str, value: Any, expected: tupl
         pytest.param("created_at", "2025-01-31T10:00:00", id="moment-of-nowhere"),
         pytest.param("created_at", "2025-01-31T24:00:00Z", id="no-such-hour"),
         pytest.param("created_at", "0001-01-01T00:00:00+01:00", id="before-all-time"),
-        pytest.param("created_at", "٢٠٢٥-٠١-٠١", id="digits-of-another-script"),
+        pytest.param("created_at", "\u0662\u0660\u0662\u0665-\u0660\u0661-\u0660\u0661", id="digits-of-another-script"),
         pytest.param("tags", 1, id="number-for-a-tag"),
     ],
 )
@@ -123,7 +123,7 @@ def test_a_value_of_another_kind_is_refused(name: str, value: Any) -> None:
 )
 def test_a_filter_that_cannot_be_read_is_refused(text: str) -> None:
     """Neither depth nor length nor what only Python reads as JSON gets through."""
-    with pytest.raises(RequestError, match="filter.*: expected"):
+    with pytest.raises(RequestError, match=r"filter.*: expected"):
         of(filter=text)
 
 
@@ -143,7 +143,7 @@ def test_a_filter_that_cannot_be_read_is_refused(text: str) -> None:
 )
 def test_an_unknown_field_is_refused(parameter: str, text: str, pointer: str) -> None:
     """The refusal names the fields that may be asked for."""
-    with pytest.raises(RequestError, match="Known: .*title") as caught:
+    with pytest.raises(RequestError, match=r"Known: .*title") as caught:
         of(**{parameter: text})
     assert ("unknown_field", pointer) == (caught.value.code, caught.value.pointer)
 
@@ -158,7 +158,9 @@ def test_a_near_name_is_suggested() -> None:
     ("text", "expected"),
     [
         pytest.param("-created_at,+title", [("created_at", True), ("title", False), ("id", False)], id="signs"),
-        pytest.param("-created_at, title", [("created_at", True), ("title", False), ("id", False)], id="unescaped-plus"),
+        pytest.param(
+            "-created_at, title", [("created_at", True), ("title", False), ("id", False)], id="unescaped-plus"
+        ),
         pytest.param("title,-plays", [("title", False), ("plays", True), ("id", True)], id="id-goes-the-last-way"),
         pytest.param("-id", [("id", True)], id="by-id"),
         pytest.param("title,-id,plays", [("title", False), ("id", True)], id="nothing-is-equal-after-the-id"),
@@ -213,7 +215,21 @@ def test_fields_keep_their_order_and_words_their_case() -> None:
 
 
 PARAMETERS = ["filter", "sort", "fields", "search", "include_deleted", "after", "page", "size", *GRAMMAR.ranges]
-WORDS = [*FILTERS, *SORTS, "id", "secret", "true", "null", "NaN", "1", "-1", "1e5", "2025-01-01", "T00:00:00Z", "9" * 25]
+WORDS = [
+    *FILTERS,
+    *SORTS,
+    "id",
+    "secret",
+    "true",
+    "null",
+    "NaN",
+    "1",
+    "-1",
+    "1e5",
+    "2025-01-01",
+    "T00:00:00Z",
+    "9" * 25,
+]
 TEXTS = st.lists(st.sampled_from([*WORDS, *'{}[]":, -+\\\x00']) | st.text(max_size=3), max_size=12).map("".join)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -226,16 +242,17 @@ OBJECTS = st.dictionaries(st.sampled_from(FILTERS), JSON, max_size=3).map(json.d
 @given(given=st.dictionaries(st.sampled_from(PARAMETERS), TEXTS | OBJECTS, max_size=4))
 def test_whatever_is_asked_is_understood_or_refused(given: dict[str, str]) -> None:
     """No text is an accident: there is a question, or a refusal that says where it went wrong."""
+    refusal: RequestError | None = None
     try:
         query = GRAMMAR.query(given)
         part = asked(given, query, GRAMMAR)
     except RequestError as error:
-        assert error.code in ("invalid_request", "unknown_field")
-        assert error.pointer
+        refusal = error
     else:
         assert "id" == query.keys[-1].name
         assert 1 <= part.size <= 1000
         assert isinstance(part, Following) or 1 <= part.page <= MAX_PAGE
+    assert refusal is None or (refusal.code in ("invalid_request", "unknown_field") and refusal.pointer)
 
 
 @given(data=st.data(), sort=st.permutations(SORTS).map(lambda names: names[:3]))

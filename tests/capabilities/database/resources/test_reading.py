@@ -191,14 +191,14 @@ async def test_questions_share_their_statements(database_url: str) -> None:
         assert cache is not None
 
         async def ask(value: int) -> None:
-            told: dict[str, object] = {"filter": f'{{"plays": {value}, "tags": "t{value}"}}', "search": f"word{value}"}
-            await service.get(page=value + 2, size=value + 1, duration_s__gt=value, **told)
-            page = (await service.get(after="", size=value + 1, sort="-duration_s,title")).json()
-            await service.get(after=page["next"], size=value + 1, sort="-duration_s,title")
+            told: dict[str, Any] = {"filter": f'{{"plays": {value}, "tags": "t{value}"}}', "search": f"word{value}"}
+            await service.get(page=9, size=value + 1, duration_s__gt=value, **told)
+            page = (await service.get(after="", size=value + 5, sort="-duration_s,title")).json()
+            await service.get(after=page["next"], size=value + 5, sort="-duration_s,title")
 
         await ask(0)
         known = len(cache)
-        for value in range(1, 5):
+        for value in range(1, 4):
             await ask(value)
         assert known == len(cache)
 

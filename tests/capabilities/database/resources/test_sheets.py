@@ -4,7 +4,7 @@ import csv
 import io
 import zipfile
 from collections.abc import AsyncIterator, Sequence
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ from object_service.capabilities.database.resources.sheets import Cell, as_csv, 
 from object_service.capabilities.database.resources.workbook import MAX_CELL_CHARS, as_workbook
 
 MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
-TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.text("'=+-@\t\r\n \ufeff＝－a", max_size=6)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.text("'=+-@\t\r\n \ufeff\uff1d\uff0da", max_size=6)
 
 
 async def batch(*rows: Sequence[Cell]) -> AsyncIterator[Sequence[Sequence[Cell]]]:
@@ -24,8 +24,11 @@ async def batch(*rows: Sequence[Cell]) -> AsyncIterator[Sequence[Sequence[Cell]]
 
 @pytest.mark.parametrize(
     "text",
-    ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\tx", " =1", "\u00a0=1", "\u200b=1", "\ufeff=1", "\x01=1"]
-    + ["＝1", "＋1", "－1", "＠x", "﹦1", "⁺1", "'=1", "''-1"],
+    [
+        *("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\tx", " =1"),
+        *("\u00a0=1", "\u200b=1", "\ufeff=1", "\x01=1", "'=1", "''-1"),
+        *("\uff1d1", "\uff0b1", "\uff0d1", "\uff20x", "\ufe661", "\u207a1"),
+    ],
     ids=ascii,
 )
 def test_what_a_spreadsheet_would_calculate_gets_an_apostrophe(text: str) -> None:
@@ -43,22 +46,23 @@ def test_other_texts_stay_as_they_are(text: str) -> None:
 def test_no_two_texts_look_the_same(first: str, second: str) -> None:
     """Who removes the apostrophe has the text back."""
     assert (first == second) == (guarded(first) == guarded(second))
-    assert guarded(first)[:1] not in ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "－")
+    assert guarded(first)[:1] not in ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0d")
 
 
 @given(rows=st.lists(st.tuples(TEXTS, TEXTS, st.none() | st.integers()), max_size=5))
 async def test_any_text_comes_back_from_a_csv(rows: list[tuple[str, str, int | None]]) -> None:
     """Quotation marks, commas and line breaks are part of a text; an empty text is not a missing one."""
     content = b"".join([piece async for piece in as_csv(("a", "b", "c"), batch(*rows))]).decode()
-    expected = [[guarded(first), guarded(second), "" if number is None else str(number)] for first, second, number in rows]
+    expected = [
+        [guarded(first), guarded(second), "" if number is None else str(number)] for first, second, number in rows
+    ]
     assert [["a", "b", "c"], *expected] == list(csv.reader(io.StringIO(content, newline="")))
 
 
 @given(texts=st.lists(TEXTS, min_size=1, max_size=3))
 async def test_any_text_comes_back_from_a_workbook(texts: list[str]) -> None:
     """What XML cannot hold is escaped, and so is what looks like the escape."""
-    expected = [text.replace("\r\n", "\n").replace("\r", "\n") for text in texts]
-    assert expected == [text.replace("\r", "\n") for text in await written(*texts)]
+    assert texts == await written(*texts)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +88,7 @@ async def written(*texts: str, raw: bool = False) -> list[str]:
     """Return the texts of a workbook's cells, as Excel reads them or as they are written."""
     content = b"".join([piece async for piece in as_workbook(("a",), batch(texts))])
     with zipfile.ZipFile(io.BytesIO(content)) as file:
-        root = ElementTree.fromstring(file.read("xl/worksheets/sheet1.xml"))  # noqa: S314 - made here
+        root = ET.fromstring(file.read("xl/worksheets/sheet1.xml"))  # noqa: S314 - made here
     found = [cell.text or "" for cell in root.iter(f"{MAIN}t")][1:]
     return found if raw else [_unescaped(text) for text in found]
 

@@ -7,10 +7,12 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import null, select
 
 from capabilities.database.resources.things import THINGS, URL, Service, Size, ThingBody, ThingRow, serving
 from object_service.capabilities.database.resources.resource import Resource
 from object_service.capabilities.database.resources.writing import Writing
+from object_service.capabilities.database.tables import AuditRow
 
 ANY = {"If-Match": "*"}
 DETAIL = {"since": "2026-01-01T00:00:00Z", "words": ["a"]}
@@ -36,6 +38,16 @@ async def test_a_new_record_comes_back_with_its_place_and_tag(service: Service) 
     assert created == updated
     assert f"{URL}/{id_}" == answer.headers["location"]
     assert f'"{id_}.1"' == answer.headers["etag"]
+
+
+async def test_what_is_unknown_is_null_in_the_table(service: Service) -> None:
+    """Also in a column of JSON, and in the audit of a record that was not there before."""
+    await service.create()
+
+    things, entries = ThingRow.metadata.tables["things"], AuditRow.metadata.tables["template_audit"]
+    async with service.database.reading() as connection:
+        for column in (things.c.day, things.c.detail, entries.c.before):
+            assert 1 == len((await connection.execute(select(column).where(column.is_(null())))).all())
 
 
 async def test_what_is_written_is_what_lies_in_the_table(service: Service) -> None:

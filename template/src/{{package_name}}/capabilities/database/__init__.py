@@ -1,5 +1,6 @@
 """Database: data that outlive the process, on SQLite or PostgreSQL. Its FEATURE."""
 
+import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ async def install(container: Container, settings: Settings) -> None:
     from .replies import Replies  # noqa: PLC0415 - as above
     from .retention import Sweeper  # noqa: PLC0415 - as above
 
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells whenever it looks at a table
     section = settings[DatabaseSection]
     database = container.provide(Database, Database(section))
     container.on_close(database.aclose)

@@ -18,7 +18,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from ...chassis.contracts.errors import ServiceError
+from ...chassis.contracts.errors import StorageUnavailableError
 from ...chassis.identity import SERVICE
 from .failures import unavailability
 from .settings import DatabaseSection
@@ -33,14 +33,6 @@ _MODE = "begin_mode"
 """The execution option that says how a transaction begins on SQLite."""
 _UNCHECKED = "unchecked"
 """The execution option that leaves references unchecked; SQLite takes that before a transaction only."""
-
-
-class StorageUnavailableError(ServiceError):
-    """The database does not answer, is locked for too long, or lacks a migration; trying again later may help."""
-
-    default_code = "storage_unavailable"
-    default_message = "The service cannot reach its data."
-    default_retryable = True
 
 
 class DanglingError(Exception):

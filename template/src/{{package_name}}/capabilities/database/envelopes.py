@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 from sqlalchemy import Row, Table, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...chassis.contracts.call import CallRecord
 from ...chassis.contracts.context import current
@@ -39,7 +40,7 @@ class DatabaseStore:
 
     def __init__(self, database: Database, *, compress_over_bytes: int, lease_s: float | None) -> None:
         """Keep envelopes in a database."""
-        self._database = database
+        self.database = database
         self._compress_over_bytes = compress_over_bytes
         self._lease_s = lease_s
         self._mine: set[str] = set()
@@ -48,17 +49,22 @@ class DatabaseStore:
     async def save(self, envelope: Envelope[Any]) -> None:
         """Keep the envelope, replacing an older one of the same id; one that has ended is not opened again."""
         unfinished = isinstance(envelope, Pending | Running)
+        if not unfinished:
+            self._mine.discard(envelope.id)  # also if the end cannot be kept: nobody works on it any more
+        async with self.database.writing() as connection:
+            await self.save_in(connection, envelope)
+        if unfinished and self._lease_s is not None:
+            self._hold(envelope.id, self._lease_s)
+
+    async def save_in(self, connection: AsyncConnection, envelope: Envelope[Any]) -> None:
+        """Keep the envelope as a part of a transaction."""
+        unfinished = isinstance(envelope, Pending | Running)
         values = self._columns(envelope, awaited=unfinished and self._lease_s is not None)
-        statement = self._database.insert(_TABLE).values(values)
+        statement = self.database.insert(_TABLE).values(values)
         replaced = {name: statement.excluded[name] for name in values if name not in ("id", "created_at")}
         ended_or_still_open = or_(statement.excluded.status.not_in(_OPEN), _TABLE.c.status.in_(_OPEN))
         statement = statement.on_conflict_do_update(index_elements=["id"], set_=replaced, where=ended_or_still_open)
-        if not unfinished:
-            self._mine.discard(envelope.id)  # also if the end cannot be kept: nobody works on it any more
-        async with self._database.writing() as connection:
-            await connection.execute(statement)
-        if unfinished and self._lease_s is not None:
-            self._hold(envelope.id, self._lease_s)
+        await connection.execute(statement)
 
     async def load[T](self, id_: str, result: type[T], *, of: str) -> Envelope[T] | None:
         """Return the newest envelope `of` an object, with results of a type; None for an id not known (any more)."""
@@ -91,7 +97,7 @@ class DatabaseStore:
         """Return the newest envelopes for what has this fingerprint, at most 100, as JSON in today's form."""
         asked = select(_TABLE).where(_TABLE.c.fingerprint == fingerprint)
         newest = asked.order_by(_TABLE.c.created_at.desc(), _TABLE.c.id.desc()).limit(_MOST_LISTED)
-        async with self._database.reading() as connection:
+        async with self.database.reading() as connection:
             return [document_of(row) for row in await connection.execute(newest)]
 
     async def aclose(self) -> None:
@@ -105,13 +111,13 @@ class DatabaseStore:
         """Let work end that nobody does any more, unless somebody has shown a sign of life since it was read."""
         values = self._columns(failed(envelope, _INTERRUPTED, CallRecord(), at=_now()), awaited=False)
         unseen = update(_TABLE).where(_TABLE.c.id == envelope.id, _TABLE.c.awaited_until == awaited_until)
-        async with self._database.writing() as connection:
+        async with self.database.writing() as connection:
             await connection.execute(unseen.values(values))
 
     async def _row(self, id_: str) -> Row[Any] | None:
         if _ID.fullmatch(id_) is None:
             return None  # and may hold what the database refuses
-        async with self._database.reading() as connection:
+        async with self.database.reading() as connection:
             return (await connection.execute(select(_TABLE).where(_TABLE.c.id == id_))).first()
 
     def _columns(self, envelope: Envelope[Any], *, awaited: bool) -> dict[str, Any]:
@@ -142,7 +148,7 @@ class DatabaseStore:
             await asyncio.sleep(lease_s / 3)
             statement = update(_TABLE).where(_TABLE.c.id.in_(list(self._mine)), _TABLE.c.status.in_(_OPEN))
             try:
-                async with self._database.writing() as connection:
+                async with self.database.writing() as connection:
                     await connection.execute(statement.values(awaited_until=_now() + timedelta(seconds=lease_s)))
             except ServiceError as error:
                 _log.warning("work_not_renewed", extra={"error": str(error)})

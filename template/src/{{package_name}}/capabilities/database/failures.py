@@ -4,8 +4,9 @@ import sqlite3
 
 from sqlalchemy import exc
 
-_PASSING = ("08", "28", "3D", "40", "53", "57")
-"""Classes of SQLSTATE: the connection, who may connect, the name of the database, conflicts, resources, an operator.
+_PASSING = ("08", "28", "3D", "40", "53", "55", "57")
+"""Classes of SQLSTATE: the connection, who may connect, the name of the database, conflicts, resources, locks,
+an operator.
 
 Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
 """

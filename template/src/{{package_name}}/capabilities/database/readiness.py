@@ -1,15 +1,22 @@
 """Readiness: whether the database answers, and has the tables that this version of the service expects."""
 
 import asyncio
+from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from .database import Database, StorageUnavailableError
+from ...chassis.contracts.errors import StorageUnavailableError
+from .database import Database
+
+if TYPE_CHECKING:
+    from .chains import Chain
 
 
-def _migrating() -> ModuleType:
-    """Import what brings Alembic, which takes long enough to hold everybody else up."""
-    return import_module(".migrating", __package__)
+def _migrating() -> "tuple[ModuleType, Sequence[Chain]]":
+    """Import Alembic and all that has tables, which takes long enough to hold everybody else up."""
+    migrating = import_module(".migrating", __package__)
+    return migrating, migrating.all_chains()
 
 
 class Readiness:
@@ -29,9 +36,9 @@ class Readiness:
         if self._migrated:
             await self._database.ping()
             return
-        migrating = await asyncio.to_thread(_migrating)
-        behind = [one for one in await migrating.standings(self._database, migrating.all_chains()) if not one.ready]
+        migrating, chains = await asyncio.to_thread(_migrating)
+        behind = [one for one in await migrating.standings(self._database, chains) if not one.ready]
         if behind:
-            chains = ", ".join(f"{one.chain} ({one.current or 'nothing'} of {one.head})" for one in behind)
-            raise StorageUnavailableError(f"the database is behind: {chains}; run `migrate`")
+            names = ", ".join(f"{one.chain} ({one.current or 'nothing'} of {one.head})" for one in behind)
+            raise StorageUnavailableError(f"the database is behind: {names}; run `migrate`")
         self._migrated = True

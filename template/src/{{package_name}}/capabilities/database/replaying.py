@@ -15,7 +15,6 @@ from ...chassis.contracts.errors import ServiceError
 from ...chassis.web.problems import problem
 from .replies import Claim, Replies, Reply, scope_of
 
-_ANONYMOUS = ""
 _REPLAYED = (b"idempotency-replayed", b"true")
 _log = logging.getLogger(__name__)
 
@@ -33,14 +32,15 @@ class Replaying:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        key = current().idempotency_key if scope["type"] == "http" and scope["method"] == "POST" else None
+        context = current()
+        key = context.idempotency_key if scope["type"] == "http" and scope["method"] == "POST" else None
         if key is None or self._replies is None:
             await self._app(scope, receive, send)
             return
         route = f"{scope['path']}?{scope['query_string'].decode('latin-1')}"
         request = _Request(receive, _boundary(scope))
         try:
-            found = await self._replies.claim(scope_of(_caller(scope), route, key))
+            found = await self._replies.claim(scope_of(context.caller or "", route, key))
         except ServiceError as error:
             await _refuse(scope, send, error.code, error.user_message, retry_after_s=1)
             return
@@ -170,12 +170,6 @@ async def _nothing() -> Message:
 def _is_kept(status: int, headers: list[tuple[bytes, bytes]]) -> bool:
     streamed = any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
     return HTTPStatus(status).is_success and not streamed
-
-
-def _caller(scope: Scope) -> str:
-    """Return what tells callers apart: their credentials, which only enter a digest."""
-    credentials = [value for name, value in scope["headers"] if name in (b"authorization", b"x-api-key")]
-    return b"\n".join(credentials).decode("latin-1") or _ANONYMOUS
 
 
 def _boundary(scope: Scope) -> bytes | None:

@@ -58,6 +58,8 @@ class Sweeper:
                 _log.info("old_rows_deleted", extra={"rows": deleted})
             except ServiceError as error:
                 _log.warning("old_rows_not_deleted", extra={"error": str(error)})
+            except Exception:  # noqa: BLE001 - the next time may do better
+                _log.exception("old_rows_not_deleted")
             await sleep(_EVERY_S)
 
     async def aclose(self) -> None:

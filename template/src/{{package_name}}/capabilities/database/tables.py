@@ -38,8 +38,8 @@ class Utc(TypeDecorator[datetime]):
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-Document = JSON().with_variant(JSONB(), "postgresql")
-"""A column of JSON that can be queried on both engines."""
+Document = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+"""A column of JSON that can be queried on both engines; None is NULL, as in every other column."""
 
 _Number = BigInteger().with_variant(Integer(), "sqlite")
 """A counted key; SQLite counts only what is called INTEGER."""

@@ -52,8 +52,8 @@ def sync_url(section: DatabaseSection) -> sa.URL:
     return url.set(drivername="postgresql+psycopg", query=query)
 
 
-def open_engine(section: DatabaseSection, *, connections: int | None = None) -> sa.Engine:
-    """Return an engine for DBOS; nothing is connected yet."""
+def open_engine(section: DatabaseSection, *, connections: int | None = None, tested: bool = True) -> sa.Engine:
+    """Return an engine for DBOS; nothing is connected yet. With `tested`, a connection is tried before each use."""
     pool: dict[str, Any] = {
         "pool_size": connections or section.pool_connections,
         "max_overflow": 0,
@@ -74,7 +74,7 @@ def open_engine(section: DatabaseSection, *, connections: int | None = None) -> 
         "options": "-c idle_in_transaction_session_timeout=60000 -c timezone=UTC",
     }
     engine = sa.create_engine(
-        sync_url(section), connect_args=given, pool_pre_ping=True, pool_recycle=_RECYCLE_S, **pool
+        sync_url(section), connect_args=given, pool_pre_ping=tested, pool_recycle=_RECYCLE_S, **pool
     )
     event.listen(engine, "handle_error", tell_disconnect)
     return engine
@@ -189,4 +189,4 @@ def quiet() -> None:
         logger.addHandler(logging.NullHandler())
     logger.removeFilter(_ONE_VOICE)
     logger.addFilter(_ONE_VOICE)
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(max(logging.WARNING, logging.getLogger().level))

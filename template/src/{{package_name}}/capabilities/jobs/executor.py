@@ -17,7 +17,6 @@ from functools import partial
 from typing import Any
 
 from dbos import DBOS, ClientScheduleInput
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...chassis.contracts.errors import ServiceError
@@ -56,11 +55,10 @@ class AlreadyRunningError(ServiceError):
 class Executor:
     """Runs what `jobs` declares, from `start` to `stop`; one per process, since DBOS has one per process."""
 
-    def __init__(self, jobs: Jobs, engine: Engine, section: JobsSection, database: DatabaseSection) -> None:
+    def __init__(self, jobs: Jobs, section: JobsSection, database: DatabaseSection) -> None:
         """Take what to run and where it lies; nothing runs yet."""
         self.id = new_id("exe")
         self._jobs = jobs
-        self._engine = engine
         self._section = section
         self._database = database
         self._runs = Runs(jobs, self.id)
@@ -134,7 +132,7 @@ class Executor:
         self._runs.interrupt()
 
     def _take_lease(self) -> Heartbeat:
-        engine = open_engine(self._database, connections=1)
+        engine = open_engine(self._database, connections=2)
         self._held.callback(engine.dispose)
         leases, client = Leases(engine, self._section.lease_s), self._jobs.client
         leases.take(self.id)
@@ -168,7 +166,10 @@ class Executor:
     def _launch(self) -> None:
         """Start the engine; from here on jobs run. It has to happen on the loop that jobs run on."""
         self._launched = True
-        DBOS(config=configuration(self._engine, self.id, self._section.concurrency))
+        # It finds out by itself that a connection is gone, and asks the database several times a second.
+        engine = open_engine(self._database, tested=False)
+        self._held.callback(engine.dispose)
+        DBOS(config=configuration(engine, self.id, self._section.concurrency))
         quiet()
         for job in self._jobs.declared.values():
             self._offer(job)

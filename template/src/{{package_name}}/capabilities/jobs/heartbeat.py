@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from .leases import Leases
 
 EXIT_LOST = 75
@@ -60,41 +58,51 @@ class Heartbeat:
         self._executor_id = executor_id
         self._succession = succession
         self._lost = lost
+        self._every_s = leases.lease_s / _BEATS
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="jobs-heartbeat", daemon=True)
+        # A slow question about others does not keep this worker from telling that it is alive.
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._beat, self._succeed)]
         self._away = False
         self._trusted_at = time.monotonic() + succession.grace_s
 
     def start(self) -> None:
         """Begin; the lease has been taken."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """End, and wait until the thread has ended."""
+        """End, and wait until both threads have ended."""
         self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
 
     def _beat(self) -> None:
-        while not self._stopping.wait(self._leases.lease_s / _BEATS):
+        while not self._stopping.wait(self._every_s):
             try:
-                if not self._leases.renew(self._executor_id):
-                    _log.error("worker_lease_lost", extra={"executor": self._executor_id})
-                    self._lost()
-                    return
-                self._back()
-                if time.monotonic() >= self._trusted_at:
-                    self._take_over()
-            except SQLAlchemyError as error:
+                kept = self._leases.renew(self._executor_id)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the worker has to go on telling
                 if not self._away:
                     _log.warning("worker_cut_off", extra={"error": f"{type(error).__name__}: {error}"})
                 self._away = True
+                continue
+            if not kept:
+                _log.error("worker_lease_lost", extra={"executor": self._executor_id})
+                self._lost()
+                return
+            if self._away:
+                self._trusted_at = time.monotonic() + self._succession.grace_s
+                self._away = False
+                _log.info("worker_reconnected", extra={"executor": self._executor_id})
 
-    def _back(self) -> None:
-        if self._away:
-            self._away = False
-            self._trusted_at = time.monotonic() + self._succession.grace_s
-            _log.info("worker_reconnected", extra={"executor": self._executor_id})
+    def _succeed(self) -> None:
+        while not self._stopping.wait(self._every_s):
+            if self._away or time.monotonic() < self._trusted_at:
+                continue
+            try:
+                self._take_over()
+            except Exception as error:  # noqa: BLE001 - tried again soon
+                _log.warning("jobs_not_taken_over", extra={"error": f"{type(error).__name__}: {error}"})
 
     def _take_over(self) -> None:
         self._leases.end_lapsed()

@@ -7,7 +7,7 @@ one before enqueueing the next, or a queue with a concurrency of 1.
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from dbos import DBOS, DBOSClient, EnqueueOptions, WorkflowHandleAsync
@@ -16,10 +16,10 @@ from sqlalchemy import Connection, exc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...chassis.contracts.context import current, current_or_none
-from ...chassis.contracts.errors import RequestError
+from ...chassis.contracts.errors import RequestError, StorageUnavailableError
 from ...chassis.contracts.identity import new_id
 from ...chassis.contracts.json import Json
-from ..database.database import StorageUnavailableError
+from ..database.failures import unavailability
 from .declarations import DEFAULT_QUEUE, Job, JobFunction, Queue, Schedule
 from .engine import teach_time
 from .records import CORRELATION_ID, KEY, NOTE, PROGRESS, TRACEPARENT
@@ -124,11 +124,15 @@ class Jobs:
             return await handle.get_result()
 
     async def progress(self, fraction: float, note: str | None = None) -> None:
-        """Tell how far the job has come that runs here, from 0 to 1; outside a job nothing happens."""
+        """Tell how far the job has come that runs here, from 0 to 1; outside a job nothing happens.
+
+        What cannot be stored is lost: no job fails because of that.
+        """
         run = RUN.get()
         if run is not None:
             told = {PROGRESS: fraction} | ({} if note is None else {NOTE: note})
-            await self.annotate(run.id, told)
+            with suppress(StorageUnavailableError):
+                await self.annotate(run.id, told)
 
     async def annotate(self, id_: str, attributes: Mapping[str, Json]) -> None:
         """Add attributes to a job."""
@@ -143,8 +147,13 @@ def reached() -> Iterator[None]:
         yield
     except engine_errors.DBOSNonExistentWorkflowError as error:
         raise RequestError("No job has this id.", code="not_found", location="path") from error
-    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
-        raise StorageUnavailableError(f"{type(error).__name__}: {getattr(error, 'orig', error)}") from error
+    except engine_errors.DBOSQueryTimeoutError as error:
+        raise StorageUnavailableError(str(error)) from error
+    except (exc.DBAPIError, exc.TimeoutError) as error:
+        reason = unavailability(error)
+        if reason is None:
+            raise
+        raise StorageUnavailableError(reason) from error
 
 
 def _surroundings() -> dict[str, Json]:

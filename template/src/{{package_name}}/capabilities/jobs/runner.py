@@ -5,10 +5,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from ...chassis.contracts.context import Context, entered
+from ...chassis.contracts.envelope import Pending
 from ...chassis.contracts.identity import new_id
 from ...chassis.contracts.json import Json
 from ...chassis.contracts.work import Work
 from ...chassis.work import InProcessRunner
+from ..database.envelopes import DatabaseStore
 from .jobs import Jobs
 from .management import JobManagement
 from .records import JobRecord
@@ -27,13 +29,16 @@ class DurableRunner:
     That is for processes that stay. In one that makes a single call, work runs where the call is, and ends with it.
     """
 
-    def __init__(self, jobs: Jobs, stop: Callable[[], Awaitable[None]], pause: Pause = asyncio.sleep) -> None:
-        """Take the jobs, and what ends those that run in this process."""
+    def __init__(
+        self, jobs: Jobs, store: DatabaseStore, stop: Callable[[], Awaitable[None]], pause: Pause = asyncio.sleep
+    ) -> None:
+        """Take the jobs, where envelopes are kept, and what ends the jobs that run in this process."""
         self._jobs = jobs
+        self._store = store
         self._stop = stop
         self._pause = pause
         self._management = JobManagement(jobs)
-        self._brief = InProcessRunner()
+        self._brief = InProcessRunner(store)
         self.stays = False
 
     def register(self, name: str, work: Work) -> None:
@@ -41,12 +46,14 @@ class DurableRunner:
         self._jobs.register(name, work)
         self._brief.register(name, work)
 
-    async def submit(self, name: str, id_: str, payload: Mapping[str, Json]) -> None:
-        """Store the work; a second submission of one id changes nothing."""
-        if self.stays:
-            await self._jobs.enqueue(name, payload, id_=id_)
-        else:
-            await self._brief.submit(name, id_, payload)
+    async def submit(self, name: str, envelope: Pending, payload: Mapping[str, Json]) -> None:
+        """Keep the envelope and its work in one transaction; a second submission of one id changes nothing."""
+        if not self.stays:
+            await self._brief.submit(name, envelope, payload)
+            return
+        async with self._store.database.writing() as connection:
+            await self._store.save_in(connection, envelope)
+            await self._jobs.enqueue_in(connection, name, payload, id_=envelope.id)
 
     async def wait(self, id_: str) -> None:
         """Return when the work has ended, wherever it runs."""

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from ...chassis.contracts.errors import ServiceError
@@ -24,7 +23,6 @@ class Run:
     """One run of a job in this process."""
 
     id: str
-    begun_at: datetime
     task: asyncio.Task[Any]
     children: int = 0
     cancelled: bool = False

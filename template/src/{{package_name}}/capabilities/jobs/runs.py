@@ -5,13 +5,12 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
 from dbos import DBOS
 
 from ...chassis.contracts.context import Context, entered
-from ...chassis.contracts.errors import ServiceError
+from ...chassis.contracts.errors import ServiceError, StorageUnavailableError
 from ...chassis.contracts.identity import new_id
 from ...chassis.contracts.json import Json
 from .declarations import Job
@@ -43,6 +42,7 @@ class Runs:
         self._executor_id = executor_id
         self._runs: dict[str, Run] = {}
         self._strayed: dict[str, float] = {}
+        self._waiting: set[str] = set()
 
     def __len__(self) -> int:
         """Return how many jobs run here."""
@@ -58,7 +58,7 @@ class Runs:
         task, id_ = asyncio.current_task(), DBOS.workflow_id
         if task is None or id_ is None:
             raise RuntimeError("a job runs as a task of the engine")
-        run = self._runs[id_] = Run(id_, datetime.now(UTC), task)
+        run = self._runs[id_] = Run(id_, task)
         token = RUN.set(run)
         fields: dict[str, object] = {"job": job.name, "job_id": id_}
         result: Json = None
@@ -70,6 +70,11 @@ class Runs:
             ended = "cancelled"
         except Interrupted:
             ended = "interrupted"
+        except StorageUnavailableError as error:
+            # No fault of the job, which is begun again when the database is back.
+            fields["error"] = str(error)
+            ended = "interrupted"
+            self._waiting.add(id_)
         except Exception as error:
             _log.warning("job_failed", extra={**fields, "error": f"{type(error).__name__}: {error}"})
             raise
@@ -122,7 +127,8 @@ class Runs:
         absent = {one.workflow_id for one in claimed} - self._runs.keys()
         self._strayed = {id_: self._strayed.get(id_, now) for id_ in absent}
         for id_, since in list(self._strayed.items()):
-            if now - since >= STRAYED_S:
+            if id_ in self._waiting or now - since >= STRAYED_S:
+                self._waiting.discard(id_)
                 del self._strayed[id_]
                 await asyncio.to_thread(return_to_queue, client, id_, self._executor_id)
                 _log.warning("job_given_back", extra={"job_id": id_})

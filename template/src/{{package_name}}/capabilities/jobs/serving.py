@@ -6,17 +6,21 @@ On SQLite, `serve` does, in the same process: one machine, one file, one lock. O
 
 import asyncio
 import logging
+import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
 
 from ...chassis.config.settings import Settings
 from ...chassis.container import Container
-from ...chassis.contracts.errors import ServiceError
+from ...chassis.contracts.errors import ServiceError, StorageUnavailableError
 from ...chassis.contracts.work import LongWork
-from ..database.database import Database, StorageUnavailableError
+from ...chassis.identity import SERVICE
+from ...chassis.metrics import Metrics
+from ..database.database import Database
 from ..database.envelopes import DatabaseStore
 from ..database.settings import DatabaseSection
-from .engine import open_client, open_engine
+from .engine import open_client, open_engine, sync_url
 from .executor import Executor
 from .internals import behind
 from .jobs import Jobs, reached
@@ -24,6 +28,7 @@ from .management import JobManagement
 from .retention import keep_deleting
 from .runner import DurableRunner
 from .settings import JobsSection
+from .waiting import JobMetrics, keep_looking
 
 _ASK_AGAIN_S = 2.0
 _log = logging.getLogger(__name__)
@@ -35,11 +40,11 @@ def open_jobs(container: Container, settings: Settings) -> None:
     engine = open_engine(database)
     jobs = container.provide(Jobs, Jobs(open_client(engine)))
     container.provide(JobManagement, JobManagement(jobs))
-    executor = container.provide(Executor, Executor(jobs, engine, section, database))
+    executor = container.provide(Executor, Executor(jobs, section, database))
     # Without a lease of its own: a job goes on, whoever began it.
     store = DatabaseStore(container[Database], compress_over_bytes=database.compress_over_bytes, lease_s=None)
-    runner = container.provide(DurableRunner, DurableRunner(jobs, executor.stop))
-    container.provide(LongWork, LongWork(runner, store, "durable"))
+    runner = container.provide(DurableRunner, DurableRunner(jobs, store, executor.stop))
+    container.provide(LongWork, LongWork(runner, store, "durable", uploads_folder(section, database)))
 
     async def close() -> None:
         await executor.stop()
@@ -53,6 +58,14 @@ def open_jobs(container: Container, settings: Settings) -> None:
 
     container.on_close(close)
     container.add_ping("jobs", ping)
+
+
+def uploads_folder(section: JobsSection, database: DatabaseSection) -> Path:
+    """Return where uploads wait that jobs may still need; without a setting, beside the file of SQLite."""
+    if section.uploads_dir is not None:
+        return section.uploads_dir
+    file = sync_url(database).database if database.dialect == "sqlite" else None
+    return Path(f"{file}.uploads") if file else Path(tempfile.gettempdir()) / f"{SERVICE}-uploads"
 
 
 @asynccontextmanager
@@ -72,11 +85,16 @@ async def running_jobs(container: Container, settings: Settings) -> AsyncIterato
 async def beside_server(container: Container, settings: Settings) -> AsyncIterator[None]:
     """Run jobs while `serve` serves, where that is the process that does; elsewhere, jobs are only enqueued."""
     container[DurableRunner].stays = True
-    if settings[DatabaseSection].dialect == "postgresql":
-        yield
-        return
-    async with running_jobs(container, settings):
-        yield
+    looking = asyncio.create_task(keep_looking(container[Jobs], container[Metrics].of(JobMetrics)))
+    try:
+        async with running_jobs(container, settings) if _embeds(settings) else nullcontext():
+            yield
+    finally:
+        looking.cancel()
+
+
+def _embeds(settings: Settings) -> bool:
+    return settings[DatabaseSection].dialect == "sqlite"
 
 
 async def run_until(container: Container, settings: Settings) -> None:

@@ -1,5 +1,7 @@
 """Settings of durable jobs."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from ...chassis.config.section import Section
@@ -26,6 +28,11 @@ class JobsSection(Section):
     )
     drain_s: float = Field(
         default=20, ge=0, description="How long jobs may go on after SIGTERM, in seconds; then they are handed back."
+    )
+    uploads_dir: Path | None = Field(
+        default=None,
+        description="Folder for uploads that jobs may still need, which every process that runs jobs has to see; by "
+        "default beside the file of SQLite, with PostgreSQL among the temporary files of the machine.",
     )
     retention_days: float = Field(default=30, gt=0, description="Finished jobs that are older are deleted, in days.")
 

@@ -17,7 +17,7 @@ class Context(NamedTuple):
     """The surroundings of one call; a tuple because each call to a provider makes one.
 
     `deadline` is absolute, in seconds of `time.monotonic()`; None means that the caller set none. `traceparent` is
-    the caller's, in the form of version 00.
+    the caller's, in the form of version 00. `caller` tells callers apart: a digest of their credentials, None without.
     Source: W3C Trace Context, section 3.2.
     """
 
@@ -25,6 +25,7 @@ class Context(NamedTuple):
     idempotency_key: str | None = None
     traceparent: str | None = None
     deadline: float | None = None
+    caller: str | None = None
 
     @property
     def trace_id(self) -> str | None:
@@ -39,9 +40,9 @@ class Context(NamedTuple):
         """Return the context with a deadline at `limit`, unless it has a nearer one."""
         if self.deadline is not None and self.deadline <= limit:
             return self
-        correlation_id, idempotency_key, traceparent, _ = self
+        correlation_id, idempotency_key, traceparent, _, caller = self
         # A third of the time of `_replace`: this is on the way of every call.
-        return tuple.__new__(Context, (correlation_id, idempotency_key, traceparent, limit))
+        return tuple.__new__(Context, (correlation_id, idempotency_key, traceparent, limit, caller))
 
     def part(self, index: int) -> "Context":
         """Return the context of one of several calls made for this one: each has an idempotency key of its own.
@@ -72,6 +73,15 @@ def current_or_none() -> Context | None:
 def current() -> Context:
     """Return the context of this task; outside any call a fresh one with a correlation id of its own."""
     return CURRENT.get() or Context(correlation_id=new_id("cor"))
+
+
+def id_of_key(prefix: str, *parts: str) -> str | None:
+    """Return the id that belongs to the Idempotency-Key of this task, its caller and `parts`; None without a key."""
+    context = current_or_none()
+    if context is None or context.idempotency_key is None:
+        return None
+    whole = "\0".join((*parts, context.caller or "", context.idempotency_key))
+    return f"{prefix}_{hashlib.sha256(whole.encode()).hexdigest()[:32]}"
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 ServiceError
 ├── RequestError                      the caller asked for something that cannot be done
+├── StorageUnavailableError           what the service keeps cannot be reached
 └── AdapterError                      a provider, or the way to it, failed
     ├── AdapterTransientError
     │   ├── AdapterTimeoutError
@@ -91,6 +92,14 @@ class RequestError(ServiceError):
         super().__init__(message, code=code, user_message=message)
         self.pointer = pointer
         self.location = location
+
+
+class StorageUnavailableError(ServiceError):
+    """What the service keeps cannot be reached: its engine does not answer, is locked for too long, or is behind."""
+
+    default_code = "storage_unavailable"
+    default_message = "The service cannot reach its data."
+    default_retryable = True
 
 
 class RequestState(StrEnum):

@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from .envelope import Envelope, Notice, Succeeded
+from .envelope import Envelope, Notice, Pending, Succeeded
 from .json import Json
 
 
@@ -42,8 +43,11 @@ class WorkRunner(Protocol):
         """Tell what to call, with id and payload, for submissions under `name`."""
         ...
 
-    async def submit(self, name: str, id_: str, payload: Mapping[str, Json]) -> None:
-        """Begin the work soon; the payload is plain JSON so that it can outlive the process."""
+    async def submit(self, name: str, envelope: Pending, payload: Mapping[str, Json]) -> None:
+        """Keep the envelope and begin its work soon: both or neither.
+
+        The payload is plain JSON so that it can outlive the process.
+        """
         ...
 
     async def wait(self, id_: str) -> None:
@@ -61,11 +65,15 @@ class WorkRunner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LongWork:
-    """Where long work runs and is kept; `mode` is what `/info` says of it."""
+    """Where long work runs and is kept; `mode` is what `/info` says of it.
+
+    `uploads` is the folder for files that the work may still need in another process; None where there is none.
+    """
 
     runner: WorkRunner
     store: EnvelopeStore
     mode: Literal["in_process", "durable"]
+    uploads: Path | None = None
 
 
 class PollOutcome(StrEnum):

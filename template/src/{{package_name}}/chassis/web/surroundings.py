@@ -1,6 +1,7 @@
 """Surroundings: correlation, limits on headers and time, the caller's deadline, the last word on every request."""
 
 import asyncio
+import hashlib
 import logging
 import math
 import re
@@ -207,7 +208,7 @@ def _steered(scope: Scope, context: Context) -> Context:
     if size > MAX_HEADER_BYTES:
         message = f"The headers have {size} bytes; at most {MAX_HEADER_BYTES} are accepted."
         raise RequestError(message, code="headers_too_large", location="header")
-    context = context._replace(idempotency_key=_idempotency_key(scope))
+    context = context._replace(idempotency_key=_idempotency_key(scope), caller=_caller(scope))
     timeout_s = _timeout_s(scope)
     return context if timeout_s is None else context.shortened(timeout_s)
 
@@ -231,6 +232,12 @@ def _idempotency_key(scope: Scope) -> str | None:
         message = "Idempotency-Key: expected 1 to 255 visible ASCII characters, once."
         raise RequestError(message, code="invalid_header", location="header")
     return given[0]
+
+
+def _caller(scope: Scope) -> str | None:
+    """Return a digest of what the caller shows to be let in, whoever checks it."""
+    shown = [*_values(scope, b"authorization"), *_values(scope, b"x-api-key")]
+    return hashlib.sha256("\n".join(shown).encode()).hexdigest() if shown else None
 
 
 def _values(scope: Scope, name: bytes) -> Sequence[str]:

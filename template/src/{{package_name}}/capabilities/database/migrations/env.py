@@ -4,11 +4,11 @@ from typing import Any, Literal
 
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
-from sqlalchemy import JSON
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import JSON, make_url
 
 _given = context.config.attributes
 _chain, _others = _given["chain"], _given["others"]
+_POSTGRESQL = make_url("postgresql+asyncpg://").get_dialect()()
 
 
 def _include(name: str | None, kind: str, _: object) -> bool:
@@ -20,7 +20,7 @@ def _render(kind: str, item: Any, autogenerating: AutogenContext) -> str | Liter
     """Write types of this service as those of SQLAlchemy: a migration has to stay what it was."""
     if kind == "type" and type(item).__name__ == "Utc":
         return "sa.DateTime(timezone=True)"
-    if kind == "type" and type(item) is JSON and item.compile(postgresql.dialect()) == "JSONB":
+    if kind == "type" and type(item) is JSON and item.compile(_POSTGRESQL) == "JSONB":
         autogenerating.imports.add("from sqlalchemy.dialects import postgresql")
         return 'sa.JSON().with_variant(postgresql.JSONB(), "postgresql")'
     return False

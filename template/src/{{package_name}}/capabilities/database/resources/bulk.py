@@ -1,4 +1,4 @@
-"""Bulk: many new records in one request and one transaction."""
+"""Bulk: many new records in one request."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -25,6 +25,9 @@ _AT_ONCE = 100
 _MAX_ERRORS = 3
 """Errors that are named of each item."""
 
+_MAX_CONFLICTS = 100
+"""Items that are looked for once one has contradicted other records: each costs a statement of its own."""
+
 type Mode = Literal["all", "each"]
 type Errors = Sequence[Mapping[str, Any]]
 type Outcome = dict[str, Any]
@@ -49,16 +52,27 @@ class Bulk:
     async def create(self, database: Database, body: BulkBody) -> list[Outcome]:
         """Return what became of each item, in order.
 
+        In the mode `all` everything is one transaction. In the mode `each` it is one for every hundred items, so that
+        a request full of conflicts does not keep others from writing.
+
         Raises:
-            ValidationProblem: in the mode `all`, if an item is wrong or contradicts others; every such item is named.
+            ValidationProblem: in the mode `all`, if items are wrong, of which every one is named, or contradict other
+                records, of which a hundred are.
         """
         wrong, rows = await self._checked(body.items)
-        if not (wrong and body.mode == "all"):
+        parts = (dict(part) for part in batched(rows.items(), _AT_ONCE))
+        if body.mode == "all":
+            _refuse(wrong)
             async with database.writing() as connection:
-                for part in batched(rows.items(), _AT_ONCE):
-                    wrong |= await self._new(connection, dict(part))
-                _refuse(wrong, body.mode)
-        _refuse(wrong, body.mode)
+                for part in parts:
+                    wrong |= await self._new(connection, part)
+                    if len(wrong) >= _MAX_CONFLICTS:
+                        break
+                _refuse(wrong)
+        else:
+            for part in parts:
+                async with database.writing() as connection:
+                    wrong |= await self._new(connection, part)
         return [
             {"status": 201, "id": rows[index]["id"]} if index not in wrong else _failed(wrong[index])
             for index in range(len(body.items))
@@ -108,8 +122,8 @@ class Bulk:
         return wrong
 
 
-def _refuse(wrong: Mapping[int, Errors], mode: Mode) -> None:
-    if wrong and mode == "all":
+def _refuse(wrong: Mapping[int, Errors]) -> None:
+    if wrong:
         errors = [error for index in sorted(wrong) for error in wrong[index]]
         raise ValidationProblem(errors, most=len(errors))
 

@@ -102,7 +102,7 @@ def _moment_of(value: Json) -> datetime:
     if _DATE.fullmatch(text):
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
     day, time, fraction, offset = _matching(_TIME, text).groups(default="")
-    whole = f"{day}T{time}{fraction[:7]}{offset.upper().replace(' ', '+')}"
+    whole = f"{day}T{time}{fraction}{offset.upper().replace(' ', '+')}"
     return datetime.fromisoformat(whole).astimezone(UTC)
 
 

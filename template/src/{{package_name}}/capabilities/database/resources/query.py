@@ -199,7 +199,7 @@ def _object(text: str) -> dict[str, Json]:
     if len(text) > MAX_FILTER_CHARS:
         refuse("/filter", f"expected at most {MAX_FILTER_CHARS} characters.")
     try:
-        value: Json = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        value: Json = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         refuse("/filter", f"{expected}.")
     if not isinstance(value, dict):
@@ -212,11 +212,6 @@ def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     if len(found) < len(pairs):
         raise ValueError
     return found
-
-
-def _no_constant(_: str) -> NoReturn:
-    """Refuse NaN and infinities, which Python reads as JSON."""
-    raise ValueError
 
 
 def _words(text: str) -> tuple[str, ...]:

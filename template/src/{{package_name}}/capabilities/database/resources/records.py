@@ -25,9 +25,9 @@ class Records:
         Raises:
             TypeError: if a field has no column, or its type no form in JSON.
         """
-        self._columns: Mapping[str, Column[Any]] = dict(inspect(resource.table).columns.items())
+        columns: Mapping[str, Column[Any]] = dict(inspect(resource.table).columns.items())
         self.converts: Mapping[str, Convert | None] = {
-            name: _convert(resource, name, self._columns.get(name)) for name in resource.record.model_fields
+            name: _convert(resource, name, columns.get(name)) for name in resource.record.model_fields
         }
         """The fields of a record, in order, with what turns a value into JSON; None where it is JSON already."""
 
@@ -35,10 +35,6 @@ class Records:
     def names(self) -> tuple[str, ...]:
         """The fields of a record, in order."""
         return tuple(self.converts)
-
-    def columns(self, names: Iterable[str]) -> list[Column[Any]]:
-        """Return the columns to select for the fields."""
-        return [self._columns[name] for name in names]
 
     def document(self, row: Mapping[str, Any], fields: Iterable[str] | None = None) -> dict[str, Json]:
         """Return one record; what is None is left out.

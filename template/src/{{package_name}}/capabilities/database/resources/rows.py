@@ -1,6 +1,5 @@
 """Rows: what is written into a resource's table, made from checked bodies."""
 
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -8,19 +7,15 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import JSON, Table
 
-from ....chassis.contracts.context import current
+from ....chassis.contracts.context import id_of_key
 from ....chassis.contracts.identity import new_id
 from ....chassis.web.problems import validation_problem
 from ..tables import ResourceTable
-from .audit import actor
 from .bodies import checked, merged
 from .resource import Resource
 
 type Row = Mapping[str, Any]
 type Values = dict[str, Any]
-
-_DERIVED_CHARS = 32
-"""Hex digits of an id that follows from an idempotency key."""
 
 
 class Rows:
@@ -84,8 +79,5 @@ class Rows:
 
     def _new_id(self, index: int | None) -> str:
         """Return a new id, or under an idempotency key the one that every attempt of the request comes to."""
-        prefix, key = self._resource.prefix, current().idempotency_key
-        if key is None:
-            return new_id(prefix)
-        request = f"{actor()}\n{self._resource.name}\n{'' if index is None else index}\n{key}"
-        return f"{prefix}_{hashlib.sha256(request.encode()).hexdigest()[:_DERIVED_CHARS]}"
+        resource, number = self._resource, "" if index is None else str(index)
+        return id_of_key(resource.prefix, resource.name, number) or new_id(resource.prefix)

@@ -50,10 +50,6 @@ class _Pieces(io.RawIOBase):
         self._written = bytearray()
 
     @override
-    def writable(self) -> bool:
-        return True
-
-    @override
     def write(self, content: Buffer, /) -> int:
         before = len(self._written)
         self._written += memoryview(content)
