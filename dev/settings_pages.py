@@ -13,7 +13,7 @@ _PAGES = {
     "docs/settings.md.jinja": ("##", ()),
     ".env.example.jinja": ("# ---", ("--format", "env")),
 }
-_EVERYTHING = ("--data", "capabilities=[database]")
+_EVERYTHING = ("--data", "capabilities=[database, jobs]")
 _GENAI, _DIARIZATION = "'genai' in objects", "'diarization' in objects"
 _CONDITIONS = {
     "genai": _GENAI,

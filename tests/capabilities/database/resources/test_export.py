@@ -203,6 +203,7 @@ async def test_a_caller_who_takes_nothing_is_given_up(database_url: str, monkeyp
     monkeypatch.setattr(export, "STALL_S", 0.05)
     async with many_songs(database_url) as service:
         task = asyncio.create_task(Caller(service, 1, stays=True).ask())
+        await in_use(service, 1)
         await in_use(service, 0)
         assert not task.done()
         task.cancel()

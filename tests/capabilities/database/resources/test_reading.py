@@ -122,6 +122,7 @@ async def test_a_cursor_outlives_the_record_it_was_made_of(database_url: str) ->
         pytest.param("ärger bob", [1], id="all-words-in-any-column"),
         pytest.param("ärger eve", [], id="one-word-missing"),
         pytest.param("100%", [2], id="percent"),
+        pytest.param("1%", [], id="percent-that-is-none"),
         pytest.param("a_b", [3], id="underscore"),
         pytest.param("\\", [4], id="backslash"),
         pytest.param("'; DROP TABLE songs; --", [], id="sql"),
@@ -220,7 +221,7 @@ async def test_a_keyset_page_begins_in_the_index(database_url: str, sort: str, v
         plans = await _plans(service, sort, values)
     for plan in plans:
         if service.database.dialect == "sqlite":
-            assert re.search(r"SEARCH songs USING INDEX ix_songs_\w+ \(", plan), plan
+            assert re.fullmatch(r"SEARCH songs USING INDEX ix_songs_\w+ \(.*\)(\nUSE TEMP B-TREE .*)?", plan), plan
         else:
             assert re.search(r"Index Scan.*using ix_songs_\w+.*\n +Index Cond:", plan), plan
         assert "," in sort or not re.search("TEMP B-TREE|Sort Key", plan), plan

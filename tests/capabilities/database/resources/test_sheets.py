@@ -2,6 +2,7 @@
 
 import csv
 import io
+import random
 import zipfile
 from collections.abc import AsyncIterator, Sequence
 from xml.etree import ElementTree as ET
@@ -82,6 +83,18 @@ async def test_any_text_comes_back_from_a_workbook(texts: list[str]) -> None:
 async def test_a_cell_has_what_excel_reads(text: str, expected: str) -> None:
     """Texts are escaped as Excel does, and end where its cells end."""
     assert [expected] == await written(text, raw=True)
+
+
+async def test_a_workbook_comes_in_pieces() -> None:
+    """Nothing waits for the end of the file."""
+    texts = [[[random.Random(number).randbytes(50_000).hex()[:30_000]]] for number in range(3)]  # noqa: S311 - no secret
+
+    async def batches() -> AsyncIterator[Sequence[Sequence[Cell]]]:
+        for rows in texts:
+            yield rows
+
+    sizes = [len(piece) async for piece in as_workbook(("a",), batches())]
+    assert [True, True, True] == [size > 5000 for size in sizes[:3]]
 
 
 async def written(*texts: str, raw: bool = False) -> list[str]:

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from pydantic import create_model
 from sqlalchemy import null, select
 
 from capabilities.database.resources.things import THINGS, URL, Service, Size, ThingBody, ThingRow, serving
@@ -107,6 +108,28 @@ async def test_a_patch_changes_what_it_names(service: Service, media_type: str) 
     async with service.database.reading() as connection:
         row = (await connection.execute(ThingRow.metadata.tables["things"].select())).mappings().one()
     assert ("kept", None, {"words": ["b"]}) == (row["note"], row["day"], row["detail"])
+
+
+async def test_a_patch_of_another_kind_is_refused(service: Service) -> None:
+    """A JSON patch (RFC 6902) looks different and means something else."""
+    url = (await service.create()).headers["location"]
+
+    answer = await service.client.patch(
+        url, content=b"{}", headers={"Content-Type": "application/json-patch+json", **ANY}
+    )
+
+    assert (415, "unsupported_media") == (answer.status_code, answer.json()["code"])
+
+
+async def test_a_record_from_before_a_field_was_added_can_be_patched(service: Service) -> None:
+    """What is null in the table counts as not stated, so that the default of the body holds."""
+    created = await service.create()
+    with_more = create_model("WithMore", __base__=ThingBody, note=(str, "default"))
+    writing = Writing(Resource(**{name: getattr(THINGS, name) for name in Resource.__slots__} | {"body": with_more}))
+
+    written = await writing.merge(service.database, created.json()["id"], {"code": "b"}, None)
+
+    assert "b" == written.document["code"]
 
 
 @pytest.mark.parametrize(
