@@ -17,7 +17,7 @@ SPAN = re.compile(r"`([^`\n]+)`")
 WRITTEN = re.compile(r"Write `([^`]+)`:\s*\Z", re.IGNORECASE)
 EDITED = re.compile(r"In `([^`]+)`,\s+(above|instead of)\s+`([^`]+)`:\s*\Z", re.IGNORECASE)
 QUOTED = re.compile(r"From `([^`]+)`:\s*\Z", re.IGNORECASE)
-MADE = re.compile(r"new-(?:provider \w+|object) (\w+)")
+MADE = re.compile(r"new-(?:provider \w+|object|resource) (\w+)")
 LEFT_OUT = re.compile(r"^ *\.\.\.\n", re.MULTILINE)
 """A line of dots: what stands there is not shown."""
 

@@ -9,16 +9,37 @@ from pathlib import Path
 import pytest
 
 from pages import Reader, blocks, broken_links, missing_paths
-from rendering import DEFAULT, MINIMAL, ONLY_DIARIZATION, ONLY_GENAI, Answers, Workshop, commit, files, git, run, tool
+from rendering import (
+    DEFAULT,
+    MINIMAL,
+    ONLY_DIARIZATION,
+    ONLY_GENAI,
+    WITH_DATABASE,
+    Answers,
+    Workshop,
+    commit,
+    files,
+    git,
+    run,
+    tool,
+)
 from tools import ROOT, environment
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 HOW_TO = ROOT / "docs" / "how-to"
-OTHERS = ("maintain-the-template", "remove-an-object")
+DATA = ("add-a-resource", "back-up-and-restore", "change-tables", "keep-answers", "use-postgresql")
+"""Guides for a service with a database; tests/test_database_guides.py follows them."""
+OTHERS = ("maintain-the-template", "remove-an-object", *DATA)
 """The first is about this repository, the second has a test of its own."""
 GUIDES = [page for page in sorted(HOW_TO.glob("*.md")) if page.stem not in OTHERS]
 CONTINUES = {"stream-answers": "add-an-http-provider"}
-SELECTIONS = {"both": DEFAULT, "none": MINIMAL, "genai": ONLY_GENAI, "diarization": ONLY_DIARIZATION}
+SELECTIONS = {
+    "both": DEFAULT,
+    "none": MINIMAL,
+    "genai": ONLY_GENAI,
+    "diarization": ONLY_DIARIZATION,
+    "database": WITH_DATABASE,
+}
 RENDERED = ["README.md", "AGENTS.md", "CONTRIBUTING.md", "examples/README.md", "docs/architecture.md"]
 BIN = str(Path(sys.executable).parent)
 SKIPPED = {
@@ -55,7 +76,7 @@ def reader() -> Iterator[Callable[..., Reader]]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_and_paths_of_the_template_exist(workshop: Workshop, page: Path) -> None:
     """Every relative link and every path that a page names exists, in the template or in a project made from it."""
-    projects = [workshop.render(answers) for answers in (DEFAULT, {"project_name": "Hello Desk"})]
+    projects = [workshop.render(answers) for answers in (DEFAULT, WITH_DATABASE, {"project_name": "Hello Desk"})]
     packages = [package for project in projects for package in (project / "src").iterdir()]
     assert [] == broken_links(page)
     assert [] == missing_paths(page, [ROOT, ROOT / "template", *projects, *packages])
@@ -85,7 +106,7 @@ def test_table_of_events_is_complete(workshop: Workshop, selection: str) -> None
     rows = [line for line in table.splitlines() if line.startswith("| ")]
     named = {event for row in rows for event in re.findall(r"`([a-z]+_[a-z_]+)`", row.split("|")[2])}
     assert set() == named - logged
-    if selection == "both":
+    if selection in ("both", "database"):
         assert set() == logged - named
 
 

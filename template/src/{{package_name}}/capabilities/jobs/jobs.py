@@ -15,14 +15,14 @@ from dbos import error as engine_errors
 from sqlalchemy import Connection, exc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...chassis.contracts.context import current, current_or_none
+from ...chassis.contracts.context import current, id_of_key
 from ...chassis.contracts.errors import RequestError, StorageUnavailableError
 from ...chassis.contracts.identity import new_id
 from ...chassis.contracts.json import Json
 from ..database.failures import unavailability
 from .declarations import DEFAULT_QUEUE, Job, JobFunction, Queue, Schedule
 from .engine import teach_time
-from .records import CORRELATION_ID, KEY, NOTE, PROGRESS, TRACEPARENT
+from .records import CALLER, CORRELATION_ID, KEY, NOTE, PROGRESS, TRACEPARENT
 from .running import RUN
 
 PRIORITY = 100
@@ -63,7 +63,7 @@ class Jobs:
     ) -> str:
         """Have a job run soon and return its id; one that exists already is not enqueued again.
 
-        Without `id_`, a context with an Idempotency-Key gives the same id to the same job each time.
+        Without `id_`, the same Idempotency-Key of the same caller gives the same id to the same job each time.
 
         Raises:
             StorageUnavailableError: if it could not be stored.
@@ -106,7 +106,7 @@ class Jobs:
             queue_name=job.queue,
             workflow_id=id_ or _id_for(name),
             priority=priority,
-            attributes={key: value for key, value in _surroundings().items() if key != KEY},
+            attributes={key: value for key, value in _surroundings().items() if key not in (KEY, CALLER)},
         )
         if delay_s is not None:
             options["delay_seconds"] = delay_s
@@ -159,19 +159,16 @@ def reached() -> Iterator[None]:
 def _surroundings() -> dict[str, Json]:
     """Return what leads from a job back to the request that asked for it."""
     context = current()
-    known = {CORRELATION_ID: context.correlation_id, TRACEPARENT: context.traceparent, KEY: context.idempotency_key}
+    known = {CORRELATION_ID: context.correlation_id, TRACEPARENT: context.traceparent}
+    known |= {KEY: context.idempotency_key, CALLER: context.caller}
     return {key: value for key, value in known.items() if value is not None}
 
 
 def _id_for(name: str) -> str:
-    run, context = RUN.get(), current_or_none()
-    if run is not None:
-        return run.child_id()
-    if context is None or context.idempotency_key is None:
-        return new_id("job")
-    return key_id("job", name, context.idempotency_key)
+    run = RUN.get()
+    return run.child_id() if run is not None else id_of_key("job", name) or new_id("job")
 
 
 def key_id(prefix: str, *parts: str) -> str:
-    """Return the same id for the same parts, such as the name of a job, a caller and its Idempotency-Key."""
+    """Return the same id for the same parts, such as the name of a schedule and a time."""
     return f"{prefix}_{hashlib.sha256('\0'.join(parts).encode()).hexdigest()[:40]}"

@@ -44,8 +44,11 @@ ENGINE_STATUS = {
 """What DBOS calls it; it does not tell apart who cancelled."""
 
 PROGRESS, NOTE, STOPPED = "progress", "note", "stopped"
-CORRELATION_ID, TRACEPARENT, KEY = "correlation_id", "traceparent", "idempotency_key"
+CORRELATION_ID, TRACEPARENT = "correlation_id", "traceparent"
 """Attributes that jobs carry."""
+
+KEY, CALLER = "idempotency_key", "caller"
+"""What a job is given beside its payload, and nobody reads from its record."""
 
 _ENDS = {
     JobStatus.CANCELLED: Failure("cancelled", "The job was cancelled.", retryable=False),

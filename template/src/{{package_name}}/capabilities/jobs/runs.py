@@ -15,7 +15,7 @@ from ...chassis.contracts.identity import new_id
 from ...chassis.contracts.json import Json
 from .declarations import Job
 from .jobs import Jobs
-from .records import CORRELATION_ID, KEY, STOPPED, TRACEPARENT
+from .records import CALLER, CORRELATION_ID, KEY, STOPPED, TRACEPARENT
 from .running import RUN, Body, Interrupted, Run
 from .serializer import JsonSerializer
 from .takeover import return_to_queue, running_on
@@ -51,7 +51,8 @@ class Runs:
     async def perform(self, job: Job, payload: Mapping[str, Json], surroundings: Mapping[str, Any]) -> Json:
         """Run a job to its end, as the engine asks for it."""
         correlation_id = surroundings.get(CORRELATION_ID) or new_id("cor")
-        with entered(Context(correlation_id, surroundings.get(KEY), surroundings.get(TRACEPARENT))):
+        known = {name: surroundings.get(name) for name in (KEY, TRACEPARENT, CALLER)}
+        with entered(Context(correlation_id, **known)):
             return await self._perform(job, payload)
 
     async def _perform(self, job: Job, payload: Mapping[str, Json]) -> Json:
