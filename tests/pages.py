@@ -86,7 +86,7 @@ def missing_paths(page: Path, roots: list[Path], *, followed: bool = False) -> l
         path = re.sub(r"(^|/)[^/]*[<*].*", "", span).removesuffix("/")
         if not re.fullmatch(r"[\w.{}-]+(/[\w.{}-]+)+", path) or span in written:
             continue
-        if made & set(re.split(r"[/.]", path)):
+        if any(re.search(rf"(^|[/._]){name}([/.]|$)", path) for name in made):
             continue
         is_ours = any((root / path.split("/")[0]).exists() for root in roots)
         if is_ours and not any((root / name).exists() for root in roots for name in (path, f"{path}.jinja")):

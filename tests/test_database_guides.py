@@ -13,6 +13,7 @@ import pytest
 from pages import Reader, blocks, free_port, missing_paths
 from postgresql_server import any_server, fresh_database
 from rendering import WITH_DATABASE, Workshop, commit, git, tool
+from test_documents import RENDERED, SKIPPED
 from tools import ROOT, environment
 
 HOW_TO = ROOT / "docs" / "how-to"
@@ -58,7 +59,7 @@ def follow() -> Iterator[Follow]:
         if url is not None:
             variables["MY_SERVICE_DATABASE__URL"] = url
         ports = {str(port): str(free_port()) for port in (8001, 8002)}
-        made.append(Reader(project, variables, {}, {**(databases or {}), **ports}))
+        made.append(Reader(project, variables, SKIPPED, {**(databases or {}), **ports}))
         made[-1].follow(text)
         return made[-1]
 
@@ -136,3 +137,11 @@ def test_a_copy_can_be_restored(workshop: Workshop, follow: Follow, databases: d
     project = _project(workshop, "back-up-and-restore")
     assert 2 == len(follow(project, _page("back-up-and-restore"), databases).servers)
     _paths_exist("back-up-and-restore", project)
+
+
+@pytest.mark.gate
+def test_project_does_what_its_pages_say(workshop: Workshop, follow: Follow) -> None:
+    """The pages of a service with a database make its tables before they serve, and their commands work."""
+    project = _project(workshop, "pages")
+    person = follow(project, "\n".join((project / name).read_text(encoding="utf-8") for name in RENDERED))
+    assert {"uv run my-service migrate", "uv run my-service serve"} <= set(person.done)

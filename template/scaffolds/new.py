@@ -1,4 +1,4 @@
-"""New: writes a provider, an object or a resource from the scaffolds beside it, for the recipes `just new-...`.
+"""New: writes a provider or an object from the scaffolds beside it, for the recipes `just new-...`.
 
 Everything is checked before the first file is written, and no file that exists is touched.
 """
@@ -13,7 +13,8 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,14 +30,18 @@ host info jobs migrate ml oidc ops otel port providers realtime resources secret
 MODULES = {"adapter", "adapters", "chassis", "conftest", "domain", "exercise", "httpx2", "pytest", "service", "tests"}
 
 
+type Made = tuple[list[Path], dict[str, str]]
+"""The files that were written, and the next commands with what they do."""
+
+
 class RefusedError(Exception):
     """Wrong words; the text says what was expected."""
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(make: Callable[[], Made]) -> int:
     """Write what is asked for, tell what was written and what comes next, and return the exit code."""
     try:
-        written, commands = run(*arguments)
+        written, commands = make()
         commands["uv run just check"] = "is green, and stays so"
     except (RefusedError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -46,22 +51,18 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def run(*arguments: str) -> tuple[list[Path], dict[str, str]]:
+def run(*arguments: str) -> Made:
     """Return the files that were written, and the next commands with what they do."""
     match arguments:
         case "provider", object_, name:
             return new_provider(object_, name)
         case "object", name:
             return new_object(name)
-        case "resource", name:
-            return new_resource(name)
         case _:
-            raise RefusedError(
-                "expected `just new-provider OBJECT NAME`, `just new-object NAME` or `... new-resource NAME`"
-            )
+            raise RefusedError("expected `just new-provider OBJECT NAME` or `just new-object NAME`")
 
 
-def new_provider(object_: str, name: str) -> tuple[list[Path], dict[str, str]]:
+def new_provider(object_: str, name: str) -> Made:
     """Write a provider of an object."""
     kinds = {feature.name: feature.catalogue.names for feature in service().features if feature.catalogue is not None}
     if object_ not in kinds:
@@ -77,7 +78,7 @@ def new_provider(object_: str, name: str) -> tuple[list[Path], dict[str, str]]:
     return write(f"provider/{object_}", {"object": object_, "kind": name, "Kind": class_of(name)}), next_
 
 
-def new_object(name: str) -> tuple[list[Path], dict[str, str]]:
+def new_object(name: str) -> Made:
     """Write an object, with a provider that works offline and a scaffold for others."""
     check(name, "an object")
     check_free(name)
@@ -88,42 +89,6 @@ def new_object(name: str) -> tuple[list[Path], dict[str, str]]:
         f"uv run {SERVICE} {route} hello": f"answers; so does POST /v1/{route}, see docs/{route}.md",
         f"uv run just new-provider {name} acme": "writes its first real provider",
     }
-
-
-def new_resource(name: str) -> tuple[list[Path], dict[str, str]]:
-    """Write a resource: its table with a migration, its routes and their test."""
-    versions = PROJECT / "src" / PACKAGE / "migrations" / "versions"
-    if not (SCAFFOLDS / "resource").is_dir() or not versions.is_dir():
-        raise RefusedError("a resource lies in a database, which this service does not have; `just update` can add it")
-    check(name, "a resource")
-    check_free(name)
-    head, revision = next_revision(versions)
-    names = {"object": name, "Object": class_of(name), "revision": revision, "down_revision": head}
-    return write("resource", names), {
-        f"uv run {SERVICE} migrate": "makes its table; change the migration together with the table until then",
-        f"uv run {SERVICE} serve": f"answers under /v1/{name.replace('_', '-')}",
-    }
-
-
-def next_revision(versions: Path) -> tuple[str, str]:
-    """Return the migration that the next one follows on, empty for the first one, and the number of the next one."""
-    texts = [path.read_text(encoding="utf-8") for path in versions.glob("*.py")]
-    known = {
-        match[1] for text in texts if (match := re.search(r"""^revision\b.*=\s*["'](\w+)["']""", text, re.MULTILINE))
-    }
-    followed = {
-        word
-        for text in texts
-        for line in re.findall(r"^down_revision\b.*", text, re.MULTILINE)
-        for word in re.findall(r"""["'](\w+)["']""", line)
-    }
-    heads = sorted(known - followed)
-    if len(heads) > 1:
-        raise RefusedError(f"your migrations have several heads, {', '.join(heads)}; let one follow on the other first")
-    number = len(known) + 1
-    while f"{number:04d}" in known:
-        number += 1
-    return "".join(heads), f"{number:04d}"
 
 
 def service() -> Any:
@@ -196,4 +161,4 @@ def bound_twice(source: bytes) -> set[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(partial(run, *sys.argv[1:])))

@@ -120,9 +120,7 @@ async def test_a_failure_between_steps_repeats_no_step(workplace: Workplace) -> 
     assert (1, ["first", "after", "after"]) == ((await workplace.ended(record.id)).result, calls)
 
 
-async def test_what_is_not_json_fails_the_job_by_name(
-    workplace: Workplace, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_what_is_not_json_fails_the_job_by_name(workplace: Workplace, caplog: pytest.LogCaptureFixture) -> None:
     """A job that returns an object fails, and the log says what kind of object it was."""
 
     async def work(_: str, __: Mapping[str, Json]) -> object:

@@ -85,11 +85,9 @@ class GenAIService:
         self._origin = origin
         self._clock = clock
         self._stated = stated
-        self._max_prompt_chars = max_prompt_chars
-        self._max_concurrent = max_concurrent
+        self._max_prompt_chars, self._max_concurrent = max_prompt_chars, max_concurrent
         self._schemas = schemas
-        self._prices = prices
-        self._keep = keep
+        self._prices, self._keep = prices, keep
 
     async def generate(self, request: GenerationRequest) -> Finished[Generation]:
         """Answer one request; a provider's failure comes back as a failed envelope.

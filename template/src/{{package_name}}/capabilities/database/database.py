@@ -24,6 +24,7 @@ from .failures import unavailability
 from .settings import DatabaseSection
 
 _log = logging.getLogger(__name__)
+_log.addHandler(logging.NullHandler())  # `migrate` configures no log: it says what is wrong, once
 
 _RECYCLE_S = 1800
 """Connections that are older are opened anew: something on the way may have forgotten them."""

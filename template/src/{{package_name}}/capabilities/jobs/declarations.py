@@ -14,13 +14,18 @@ type JobFunction = Callable[[str, Mapping[str, Json]], Awaitable[Json]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A kind of job; `timeout_s` is the time of one run, None for no limit, and `max_attempts` follows the settings."""
+    """A kind of job; `timeout_s` is the time of one run, None for no limit, and `max_attempts` follows the settings.
+
+    With `ends_itself`, its code writes down how it ended: where it is cancelled and runs nowhere, it is called with
+    nothing but its cancellation ahead.
+    """
 
     name: str
     function: JobFunction
     queue: str = DEFAULT_QUEUE
     timeout_s: float | None = None
     max_attempts: int | None = None
+    ends_itself: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,12 @@
 Relied on, in DBOS 3.4: `DBOSClient._sys_db`, its `run_migrations()` and `verify_migrations()`, and its
 `reenqueue_for_recovery(job, executors, queue)`, which returns a running job to its queue if, and only if, it still
 belongs to one of the executors. Whoever ran it before can then record nothing any more: each run has a token.
+`postpone` writes what that writes, and DELAYED with its time in place of ENQUEUED, to `_sys_db.tables`.
 `verify_migrations` and `reenqueue_for_recovery` have no public counterpart without an executor in the process. The
 names of its tables come from `SystemSchema`.
 """
 
+import time
 from typing import Any
 
 import sqlalchemy as sa
@@ -36,6 +38,26 @@ def behind(client: DBOSClient) -> str | None:
 def hand_over(client: DBOSClient, job_id: str, executor_id: str, queue: str) -> bool:
     """Return a running job of an executor to its queue, to `queue` if it has none; tell whether it was still its."""
     return bool(_system(client).reenqueue_for_recovery(job_id, [executor_id], queue))
+
+
+def postpone(client: DBOSClient, job_id: str, executor_id: str, until: float) -> bool:
+    """Return a running job of an executor to its queue, not to be begun before a time; tell whether it was still its.
+
+    Its next beginning does not count as another attempt.
+    """
+    table = _system(client).tables.workflow_status
+    own = table.c.workflow_uuid == job_id, table.c.status == "PENDING", table.c.executor_id == executor_id
+    statement = sa.update(table).where(*own)
+    statement = statement.values(
+        status="DELAYED",
+        delay_until_epoch_ms=round(until * 1000),
+        owner_xid=None,
+        started_at_epoch_ms=None,
+        updated_at=round(time.time() * 1000),
+        recovery_attempts=table.c.recovery_attempts - 1,
+    )
+    with _system(client).engine.begin() as connection:
+        return bool(connection.execute(statement).rowcount)
 
 
 def _system(client: DBOSClient) -> Any:

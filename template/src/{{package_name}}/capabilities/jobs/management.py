@@ -1,18 +1,25 @@
 """Management: jobs as operators and callers see them: found, listed, cancelled, tried again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ...chassis.contracts.context import Context, entered
 from ...chassis.contracts.errors import RequestError
+from ...chassis.contracts.identity import new_id
 from ...chassis.contracts.json import Json
-from .declarations import DEFAULT_QUEUE
+from .declarations import DEFAULT_QUEUE, JobFunction
 from .jobs import Jobs, reached
-from .records import ENGINE_STATUS, JobRecord, JobStatus, record_of
+from .records import ENGINE_STATUS, STOPPED, JobRecord, JobStatus, record_of
+
+STOP_S = 10.0
+"""How long the code of a cancelled job may take to end before nobody believes any more that it runs."""
 
 _PAGE = 200
 _LOOK_S = 0.5
+_FIRST_S, _LONGEST_S = 0.05, 1.0
 
 
 class JobManagement:
@@ -83,17 +90,48 @@ class JobManagement:
     async def cancel(self, id_: str) -> JobRecord:
         """Stop a job and its children; its code learns of it within seconds, wherever it runs.
 
+        Of a job that ends itself, the end is awaited, or brought about here.
+
         Raises:
             RequestError: `not_found`, or `already_finished`.
         """
-        if not (await self.show(id_)).status.finished:
+        before = await self.show(id_)
+        if not before.status.finished:
             with reached():
                 await self._jobs.client.cancel_workflow_async(id_, cancel_children=True)
             self._jobs.on_cancel(id_)
         record = await self.show(id_)
         if record.status is not JobStatus.CANCELLED:
-            raise RequestError(f"The job has {record.status} already.", code="already_finished", location="path")
-        return record
+            raise RequestError(f"The job has ended already: {record.status}.", code="already_finished", location="path")
+        declared = self._jobs.declared.get(record.name)
+        if declared is None or not declared.ends_itself:
+            return record
+        waits = before.status in (JobStatus.ENQUEUED, JobStatus.DELAYED) or not before.attempts
+        last = record if waits else await self.until(id_, lambda now: bool(now.stopped), within_s=STOP_S)
+        if last is not None and not last.stopped:
+            await self._end(last, declared.function)
+        return await self.show(id_)
+
+    async def until(
+        self, id_: str, enough: Callable[[JobRecord], bool], *, within_s: float | None = None
+    ) -> JobRecord | None:
+        """Return a job once there is enough of it, or the time is over; None for an id that is not known (any more)."""
+        limit, pause_s = None if within_s is None else time.monotonic() + within_s, _FIRST_S
+        while True:
+            record = await self.find(id_)
+            if record is None or enough(record) or (limit is not None and time.monotonic() > limit):
+                return record
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, _LONGEST_S)
+
+    async def _end(self, record: JobRecord, work: JobFunction) -> None:
+        payload = await self.payload(record.id)
+        with entered(Context(record.correlation_id or new_id("cor"), None, record.traceparent)):
+            task = asyncio.ensure_future(work(record.id, payload))
+        await asyncio.sleep(0)  # a task that is cancelled before its first step never runs
+        task.cancel()
+        await asyncio.wait([task])
+        await self._jobs.annotate(record.id, {STOPPED: True})
 
     async def retry(self, id_: str) -> JobRecord:
         """Enqueue a job again that has ended without success; its completed steps are not repeated.

@@ -5,6 +5,7 @@ return what they returned before. Everything that must not happen twice belongs 
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Generator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -16,6 +17,15 @@ from .serializer import original
 
 class Interrupted(BaseException):
     """The process stops and the job does not: it is begun again elsewhere. Not a cancellation."""
+
+
+class Postponed(BaseException):
+    """The job has nothing to do until a time, in seconds since 1970, and is begun again then."""
+
+    def __init__(self, until: float) -> None:
+        """Keep the time."""
+        super().__init__(until)
+        self.until = until
 
 
 @dataclass(slots=True, eq=False)
@@ -117,6 +127,24 @@ async def sleep(seconds: float) -> None:
     from dbos import DBOS  # noqa: PLC0415 - only where jobs run
 
     await DBOS.sleep_async(seconds)
+
+
+async def rest(seconds: float) -> None:
+    """Wait without holding a place in the queue, for pauses of minutes and more.
+
+    The job ends here for now and is begun again when the time has come, wherever there is room; its completed steps are
+    not repeated. Neither a restart nor a limit of attempts counts against it meanwhile.
+    """
+    if RUN.get() is None:
+        await asyncio.sleep(seconds)
+        return
+    until = await step(_after, seconds, name="rest")
+    if time.time() < until:
+        raise Postponed(until)
+
+
+async def _after(seconds: float) -> float:
+    return time.time() + seconds
 
 
 def _useful(error: BaseException) -> bool:

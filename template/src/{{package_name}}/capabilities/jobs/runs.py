@@ -14,9 +14,10 @@ from ...chassis.contracts.errors import ServiceError, StorageUnavailableError
 from ...chassis.contracts.identity import new_id
 from ...chassis.contracts.json import Json
 from .declarations import Job
-from .jobs import Jobs
+from .internals import postpone
+from .jobs import Jobs, reached
 from .records import CALLER, CORRELATION_ID, KEY, STOPPED, TRACEPARENT
-from .running import RUN, Body, Interrupted, Run
+from .running import RUN, Body, Interrupted, Postponed, Run
 from .serializer import JsonSerializer
 from .takeover import return_to_queue, running_on
 
@@ -64,6 +65,7 @@ class Runs:
         fields: dict[str, object] = {"job": job.name, "job_id": id_}
         result: Json = None
         ended = "succeeded"
+        until: float | None = None
         try:
             result = await Body(job.function(id_, payload), run)
             JsonSerializer().serialize(result)  # the engine would fail with less of a word
@@ -71,6 +73,9 @@ class Runs:
             ended = "cancelled"
         except Interrupted:
             ended = "interrupted"
+        except Postponed as later:
+            ended = "postponed"
+            until = later.until
         except StorageUnavailableError as error:
             # No fault of the job, which is begun again when the database is back.
             fields["error"] = str(error)
@@ -89,7 +94,16 @@ class Runs:
         if run.cancelled:
             with suppress(ServiceError):
                 await self._jobs.annotate(id_, {STOPPED: True})
+        elif until is not None:
+            await self._postpone(id_, until)
         raise asyncio.CancelledError  # the engine records nothing
+
+    async def _postpone(self, id_: str, until: float) -> None:
+        try:
+            with reached():
+                await asyncio.to_thread(postpone, self._jobs.client, id_, self._executor_id, until)
+        except ServiceError:
+            self._waiting.add(id_)  # begun again too early, it postpones itself once more
 
     def cancel(self, id_: str) -> None:
         """Have the code of a job that runs here see its cancellation."""

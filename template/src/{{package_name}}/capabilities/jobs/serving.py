@@ -18,7 +18,6 @@ from ...chassis.contracts.work import LongWork
 from ...chassis.identity import SERVICE
 from ...chassis.metrics import Metrics
 from ..database.database import Database
-from ..database.envelopes import DatabaseStore
 from ..database.settings import DatabaseSection
 from .engine import open_client, open_engine, sync_url
 from .executor import Executor
@@ -29,6 +28,9 @@ from .retention import keep_deleting
 from .runner import DurableRunner
 from .settings import JobsSection
 from .waiting import JobMetrics, keep_looking
+from .webhooks import NAME as WEBHOOK
+from .webhooks import QUEUE as WEBHOOKS
+from .webhooks import AnnouncingStore, Deliveries
 
 _ASK_AGAIN_S = 2.0
 _log = logging.getLogger(__name__)
@@ -41,8 +43,17 @@ def open_jobs(container: Container, settings: Settings) -> None:
     jobs = container.provide(Jobs, Jobs(open_client(engine)))
     container.provide(JobManagement, JobManagement(jobs))
     executor = container.provide(Executor, Executor(jobs, section, database))
-    # Without a lease of its own: a job goes on, whoever began it.
-    store = DatabaseStore(container[Database], compress_over_bytes=database.compress_over_bytes, lease_s=None)
+    store = AnnouncingStore(
+        container[Database],
+        jobs,
+        compress_over_bytes=database.compress_over_bytes,
+        durable=lambda id_: id_ not in container[DurableRunner].brief,
+    )
+    if section.webhook.url is not None:
+        deliveries = Deliveries(section.webhook)
+        container.on_close(deliveries.aclose)
+        jobs.add_queue(WEBHOOKS)
+        jobs.register(WEBHOOK, deliveries.deliver, queue=WEBHOOKS.name)
     runner = container.provide(DurableRunner, DurableRunner(jobs, store, executor.stop))
     container.provide(LongWork, LongWork(runner, store, "durable", uploads_folder(section, database)))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from ...chassis.config.section import Section
+from .webhook_settings import WebhookSection
 
 
 class JobsSection(Section):
@@ -35,6 +36,10 @@ class JobsSection(Section):
         "default beside the file of SQLite, with PostgreSQL among the temporary files of the machine.",
     )
     retention_days: float = Field(default=30, gt=0, description="Finished jobs that are older are deleted, in days.")
+
+    webhook: WebhookSection = Field(
+        default=WebhookSection(), description="Whom to tell that long work has ended; nobody without a URL."
+    )
 
     @property
     def grace_s(self) -> float:

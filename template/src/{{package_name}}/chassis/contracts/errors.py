@@ -90,8 +90,7 @@ class RequestError(ServiceError):
     ) -> None:
         """Keep the text for log and caller alike."""
         super().__init__(message, code=code, user_message=message)
-        self.pointer = pointer
-        self.location = location
+        self.pointer, self.location = pointer, location
 
 
 class StorageUnavailableError(ServiceError):
@@ -136,12 +135,9 @@ class AdapterError(ServiceError):
         user_message: str | None = None,
     ) -> None:
         """Fill every field; what is not given follows the class."""
-        super().__init__(
-            message, code=code, user_message=user_message, retryable=retryable, retry_after_s=retry_after_s
-        )
-        self.adapter = adapter
-        self.operation = operation
-        self.provider_code = provider_code
+        texts = {"code": code, "user_message": user_message}
+        super().__init__(message, **texts, retryable=retryable, retry_after_s=retry_after_s)
+        self.adapter, self.operation, self.provider_code = adapter, operation, provider_code
         self.request_state = request_state or self.default_request_state
         self.__cause__ = cause
 

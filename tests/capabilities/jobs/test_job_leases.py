@@ -1,0 +1,76 @@
+"""Leases: who is alive, as the database sees it."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from object_service.capabilities.database.settings import DatabaseSection
+from object_service.capabilities.jobs.engine import open_engine
+from object_service.capabilities.jobs.leases import LEASES, Leases
+
+
+@pytest.fixture
+def leases(postgresql: str) -> Iterator[Leases]:
+    """Yield leases of a minute."""
+    engine = open_engine(DatabaseSection(url=postgresql), connections=2)
+    yield Leases(engine, lease_s=60)
+    engine.dispose()
+
+
+def _age(leases: Leases, executor_id: str, seconds: float) -> None:
+    """Let a lease have been renewed earlier."""
+    with leases.engine.begin() as connection:
+        older = sa.update(LEASES).where(LEASES.c.executor_id == executor_id)
+        connection.execute(older.values(renewed_at=LEASES.c.renewed_at - seconds))
+
+
+def test_a_lease_is_held_until_it_is_given_back(leases: Leases) -> None:
+    """Taken, renewed, released: after that there is nothing to renew."""
+    leases.take("one")
+    leases.take("two")
+    assert ({"one", "two"}, True) == (leases.holders(), leases.renew("one"))
+    leases.release("one")
+    leases.release("one")
+    assert ({"two"}, False) == (leases.holders(), leases.renew("one"))
+
+
+def test_a_lease_that_lapsed_goes(leases: Leases) -> None:
+    """Only what was not renewed for so long ends; whoever lost a lease learns of it when renewing."""
+    for name in ("late", "in time"):
+        leases.take(name)
+    _age(leases, "late", 61)
+    _age(leases, "in time", 59)
+    leases.end_lapsed()
+    assert ({"in time"}, False, True) == (leases.holders(), leases.renew("late"), leases.renew("in time"))
+
+
+def test_a_late_lease_that_nobody_ended_may_go_on(leases: Leases) -> None:
+    """Nobody took anything over yet, so that a worker that was only slow keeps its jobs."""
+    leases.take("late")
+    _age(leases, "late", 600)
+    assert leases.renew("late")
+    leases.end_lapsed()
+    assert {"late"} == leases.holders()
+
+
+def test_only_the_clock_of_the_database_counts(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose clock is wrong by an hour neither loses its lease nor takes those of others."""
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    leases.take("one")
+    leases.renew("one")
+    leases.end_lapsed()
+    with leases.engine.connect() as connection:
+        found = connection.execute(
+            sa.text("SELECT abs(extract(epoch FROM now()) - renewed_at) FROM template_job_leases")
+        )
+        assert found.scalar_one() < 60
+    assert {"one"} == leases.holders()
+
+
+def test_a_lease_has_one_holder(leases: Leases) -> None:
+    """An executor id is taken once: each start of a process has one of its own."""
+    leases.take("one")
+    with pytest.raises(sa.exc.IntegrityError):
+        leases.take("one")
