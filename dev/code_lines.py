@@ -6,7 +6,7 @@ import tokenize
 from pathlib import Path
 
 BUDGETS = {
-    "chassis_core": 1950,
+    "chassis_core": 1980,
     "resilience": 1290,
     "http": 255,
     "web": 800,
@@ -15,10 +15,10 @@ BUDGETS = {
     "redis": 600,
     "energy": 465,
     "vendors": 720,
-    "seeded": 1150,
-    "database": 1150,
-    "resources": 1600,
-    "jobs": 1650,
+    "seeded": 1200,
+    "database": 1250,
+    "resources": 1700,
+    "jobs": 1800,
     "sample": 150,
 }
 """Lines of code at most, per group of a render with everything. Reasons: docs/explanation/decisions/0013-module-budget.md."""

@@ -34,8 +34,8 @@ def test_json_comes_back_as_it_was(value: object) -> None:
 
 def test_times_become_text() -> None:
     """A time is written as everywhere else in the service."""
-    assert '{"at":"2026-01-02T03:04:05Z"}' == JsonSerializer().serialize(
-        {"at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)}
+    assert '{"at":"2026-01-02T03:04:05.060000Z"}' == JsonSerializer().serialize(
+        {"at": datetime(2026, 1, 2, 3, 4, 5, 60_000, tzinfo=UTC)}
     )
 
 

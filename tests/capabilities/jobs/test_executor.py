@@ -1,0 +1,222 @@
+"""The executor: begins, drains, hands back and takes over; each test has a process that runs jobs to itself."""
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+import sqlalchemy as sa
+
+from capabilities.jobs.workplace import Workplace, opened
+from object_service.capabilities.database.settings import DatabaseSection
+from object_service.capabilities.jobs.declarations import Schedule
+from object_service.capabilities.jobs.engine import open_engine
+from object_service.capabilities.jobs.executor import AlreadyRunningError, Executor, NotMigratedError
+from object_service.capabilities.jobs.leases import Leases
+from object_service.capabilities.jobs.records import JobStatus
+from object_service.capabilities.jobs.running import step
+from object_service.capabilities.jobs.settings import JobsSection
+from object_service.chassis.contracts.json import Json
+
+_CLAIM = (
+    "UPDATE {table} SET status = 'PENDING', executor_id = 'exe_gone', recovery_attempts = :attempts, "
+    "owner_xid = 'x', application_version = '1' WHERE workflow_uuid = :id"
+)
+
+
+async def _nothing(_: str, payload: Mapping[str, Json]) -> Json:
+    return payload.get("n")
+
+
+async def _claimed(place: Workplace, id_: str, attempts: int = 1) -> None:
+    """Let a job be run by a process that is no more."""
+    table = "workflow_status" if place.database.dialect == "sqlite" else "dbos.workflow_status"
+    async with place.database.writing() as connection:
+        await connection.execute(sa.text(_CLAIM.format(table=table)), {"id": id_, "attempts": attempts})
+
+
+async def test_jobs_run_after_migrate_only(database_url: str) -> None:
+    """Before, starting is refused with what to do, and nothing is left that would keep the next start away."""
+    for _ in range(2):
+        async with opened(database_url) as place:
+            with pytest.raises(NotMigratedError) as refused:
+                await place.executor.start()
+            assert ("not_migrated", True) == (refused.value.code, refused.value.retryable)
+            assert "migrate" in refused.value.user_message
+
+
+async def test_one_process_runs_the_jobs_of_a_file(url: str) -> None:
+    """A second one is refused by name on SQLite; the file is free again after the first."""
+    async with opened(url) as place:
+        if place.database.dialect != "sqlite":
+            return
+        await place.executor.start()
+        async with opened(url) as second:
+            with pytest.raises(
+                AlreadyRunningError, match="Another process runs the jobs of this SQLite file"
+            ) as refused:
+                await second.executor.start()
+            assert ("jobs_locked", False) == (refused.value.code, refused.value.retryable)
+        assert 1 == (await place.outcome(_nothing, {"n": 1})).result
+    async with opened(url) as place:
+        await place.executor.start()
+        assert 2 == (await place.outcome(_nothing, {"n": 2})).result
+
+
+async def test_a_stop_hands_back_what_does_not_end(url: str) -> None:
+    """Jobs that are not done in time are interrupted, not cancelled, and go on in the next process with their steps."""
+    seen: list[str] = []
+
+    async def count() -> Json:
+        seen.append("step")
+        return 7
+
+    async def work(_: str, __: Mapping[str, Json]) -> Json:
+        found = await step(count)
+        try:
+            await asyncio.sleep(60 if seen == ["step"] else 0)
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+        except BaseException as error:
+            seen.append(type(error).__name__)
+            raise
+        return found
+
+    async with opened(url, drain_s=0) as place:
+        await place.executor.start()
+        id_ = await place.begin(work)
+        while not seen:
+            await asyncio.sleep(0.01)
+        await place.executor.stop()
+        assert JobStatus.ENQUEUED is (await place.management.show(id_)).status
+        assert await asyncio.to_thread(lambda: True)
+    async with opened(url) as place:
+        place.payload(work)
+        await place.executor.start()
+        record = await place.ended(id_)
+    assert (JobStatus.SUCCEEDED, 7, 2, ["step", "Interrupted"]) == (
+        *(record.status, record.result, record.attempts),
+        seen,
+    )
+
+
+async def test_a_stop_lets_jobs_end(url: str) -> None:
+    """Within the time of the drain, a job that runs ends as it would have, and no other begins."""
+    begun = asyncio.Event()
+
+    async def work(_: str, __: Mapping[str, Json]) -> Json:
+        begun.set()
+        await asyncio.sleep(0.3)
+        return "end"
+
+    async with opened(url, drain_s=10, concurrency=1) as place:
+        await place.executor.start()
+        first = await place.begin(work)
+        await begun.wait()
+        second = await place.begin(work)
+        await place.executor.stop()
+        await place.executor.stop()
+        assert ("end", JobStatus.ENQUEUED) == (
+            (await place.management.show(first)).result,
+            (await place.management.show(second)).status,
+        )
+
+
+async def test_what_a_process_left_is_begun_again(url: str) -> None:
+    """On SQLite at once; on PostgreSQL when the lease of whoever ran it has lapsed and the grace is over."""
+    async with opened(url, lease_s=1, outage_grace_s=1) as place:
+        id_ = await place.begin(_nothing, {"n": 3})
+        await _claimed(place, id_)
+        if place.database.dialect == "postgresql":
+            engine = open_engine(place.section, connections=1)
+            Leases(engine, 1).take("exe_gone")
+            engine.dispose()
+        await place.executor.start()
+        record = await place.ended(id_)
+    assert (JobStatus.SUCCEEDED, 3, 2) == (record.status, record.result, record.attempts)
+
+
+async def test_a_job_of_the_living_is_left_alone(postgresql: str) -> None:
+    """While somebody renews a lease, nobody takes anything over, however long a job runs."""
+    async with opened(postgresql, lease_s=1, outage_grace_s=0.2) as place:
+        id_ = await place.begin(_nothing)
+        await _claimed(place, id_)
+        engine = open_engine(DatabaseSection(url=postgresql), connections=1)
+        leases = Leases(engine, 1)
+        leases.take("exe_gone")
+        await place.executor.start()
+        for _ in range(8):
+            await asyncio.sleep(0.25)
+            assert leases.renew("exe_gone")
+        assert JobStatus.RUNNING is (await place.management.show(id_)).status
+        leases.release("exe_gone")
+        engine.dispose()
+        assert JobStatus.SUCCEEDED is (await place.ended(id_)).status
+
+
+async def test_a_job_that_is_begun_too_often_is_dead(url: str) -> None:
+    """It is put aside with its attempts, can be listed, and is tried again when somebody asks for it."""
+    async with opened(url, max_attempts=2, lease_s=1, outage_grace_s=0.2) as place:
+        id_ = await place.begin(_nothing, {"n": 5})
+        await _claimed(place, id_, attempts=2)
+        await place.executor.start()
+        record = await place.stands(id_, JobStatus.DEAD)
+        assert record.error is not None
+        assert ("attempts_exhausted", True) == (record.error.code, record.error.retryable)
+        assert [id_] == [one.id for one in await place.management.page(status=JobStatus.DEAD)]
+        await place.management.retry(id_)
+        assert 5 == (await place.ended(id_)).result
+
+
+async def test_one_process_runs_so_many_at_once(url: str) -> None:
+    """Jobs of a queue wait where the process has its hands full."""
+    running = most = 0
+
+    async def work(_: str, __: Mapping[str, Json]) -> Json:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.1)
+        running -= 1
+        return None
+
+    async with opened(url, concurrency=2) as place:
+        ids = [await place.begin(work) for _ in range(5)]
+        await place.executor.start()
+        for id_ in ids:
+            await place.ended(id_)
+    assert 2 == most
+
+
+async def test_a_schedule_fires_and_ends_with_its_declaration(url: str) -> None:
+    """Each time is one job with that time in its payload; a release without the schedule forgets it."""
+    given: list[Mapping[str, Json]] = []
+    fired = asyncio.Event()
+
+    async def work(_: str, payload: Mapping[str, Json]) -> Json:
+        given.append(payload)
+        fired.set()
+        return None
+
+    async with opened(url) as place:
+        key = place.payload(work)
+        place.jobs.add_schedule(Schedule(name="often", cron="* * * * * *", job="any", payload={**key, "more": 1}))
+        await place.executor.start()
+        await asyncio.wait_for(fired.wait(), 20)
+        known = await asyncio.to_thread(place.jobs.client.list_schedules)
+        assert ["often"] == [one["schedule_name"] for one in known]
+    assert (1, True) == (given[0]["more"], str(given[0]["scheduled_at"]).startswith("20"))
+    assert len(given) == len({str(one["scheduled_at"]) for one in given})
+
+    async with opened(url) as place:
+        await place.executor.start()
+        assert [] == await asyncio.to_thread(place.jobs.client.list_schedules)
+
+
+async def test_an_executor_needs_no_jobs(url: str) -> None:
+    """It begins and stops with nothing declared."""
+    async with opened(url) as place:
+        place.jobs.declared.clear()
+        executor = Executor(place.jobs, JobsSection(), place.section)
+        await executor.start()
+        await executor.stop()
