@@ -12,9 +12,16 @@ _LINT = (
 
 
 _PYTEST = ("pytest", "-n", "2", "--dist", "worksteal")
-_COVERED = ("--cov=object_service.chassis", "--cov-branch", "--cov-report=term:skip-covered", "--cov-fail-under=95")
-_CHASSIS = (*_PYTEST, "tests/chassis", *_COVERED)
-_PRODUCT = (*_PYTEST, "tests", "--ignore=tests/chassis")
+_IN_PLACE = ("tests/chassis", "tests/capabilities")
+_COVERED = (
+    "--cov=object_service.chassis",
+    "--cov=object_service.capabilities",
+    "--cov-branch",
+    "--cov-report=term:skip-covered",
+    "--cov-fail-under=95",
+)
+_CHASSIS = (*_PYTEST, *_IN_PLACE, *_COVERED)
+_PRODUCT = (*_PYTEST, "tests", *(f"--ignore={folder}" for folder in _IN_PLACE))
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ MADE = re.compile(r"new-(?:provider \w+|object|resource) (\w+)")
 LEFT_OUT = re.compile(r"^ *\.\.\.\n", re.MULTILINE)
 """A line of dots: what stands there is not shown."""
 
-VOLATILE = re.compile(r"\b(gen|dia|req)_[a-z0-9]+|\d{4}-\d\d-\d\dT[\d:.]+Z")
+VOLATILE = re.compile(r"\b(gen|dia|req|job)_[a-z0-9]+|\d{4}-\d\d-\d\dT[\d:.]+Z")
 START_TIMEOUT_S = 60
 
 

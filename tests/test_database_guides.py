@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from pages import Reader, blocks, free_port, missing_paths
+from pages import EDITED, QUOTED, WRITTEN, Reader, blocks, free_port, missing_paths
 from postgresql_server import any_server, fresh_database
 from rendering import WITH_DATABASE, Workshop, commit, git, tool
-from test_documents import RENDERED, SKIPPED
+from test_documents import DATA, RENDERED, SKIPPED
 from tools import ROOT, environment
 
 HOW_TO = ROOT / "docs" / "how-to"
 BIN = str(Path(sys.executable).parent)
 PLACE = "postgresql://app:secret@127.0.0.1:5432/my_service"
 """The database on the pages; another one stands in for it."""
+NOT_RUN = {**SKIPPED, "uv run just faults": "tests/test_faults.py judges its times, on a service without a database"}
 PREPARED = """
 ```bash
 uv run my-service migrate
@@ -59,7 +60,7 @@ def follow() -> Iterator[Follow]:
         if url is not None:
             variables["MY_SERVICE_DATABASE__URL"] = url
         ports = {str(port): str(free_port()) for port in (8001, 8002)}
-        made.append(Reader(project, variables, SKIPPED, {**(databases or {}), **ports}))
+        made.append(Reader(project, variables, NOT_RUN, {**(databases or {}), **ports}))
         made[-1].follow(text)
         return made[-1]
 
@@ -89,6 +90,14 @@ def _page(name: str) -> str:
 def _paths_exist(page: str, project: Path) -> None:
     roots = [ROOT, ROOT / "template", project, project / "src" / "my_service"]
     assert [] == missing_paths(HOW_TO / f"{page}.md", roots, followed=True)
+
+
+@pytest.mark.parametrize("page", DATA)
+def test_every_piece_of_code_has_its_place(page: str) -> None:
+    """The text before each piece of code says where it belongs, so that a reader who does as told has all of it."""
+    code = [block.before for block in blocks(_page(page)) if block.language == "python"]
+    placed = re.compile("|".join(f"(?:{deed.pattern})" for deed in (WRITTEN, EDITED, QUOTED)), re.IGNORECASE)
+    assert [] == [before for before in code if placed.search(before) is None]
 
 
 @pytest.mark.gate

@@ -11,6 +11,7 @@ import pytest
 from pages import Reader, blocks, broken_links, missing_paths
 from rendering import (
     DEFAULT,
+    FULLEST,
     MINIMAL,
     ONLY_DIARIZATION,
     ONLY_GENAI,
@@ -29,7 +30,9 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 HOW_TO = ROOT / "docs" / "how-to"
 DATA = ("add-a-resource", "back-up-and-restore", "change-tables", "keep-answers", "use-postgresql")
 """Guides for a service with a database; tests/test_database_guides.py follows them."""
-OTHERS = ("maintain-the-template", "remove-an-object", *DATA)
+JOBS = ("announce-results", "run-jobs")
+"""Guides for a service with jobs; tests/test_job_guides.py follows them."""
+OTHERS = ("maintain-the-template", "remove-an-object", *DATA, *JOBS)
 """The first is about this repository, the second has a test of its own."""
 GUIDES = [page for page in sorted(HOW_TO.glob("*.md")) if page.stem not in OTHERS]
 CONTINUES = {"stream-answers": "add-an-http-provider"}
@@ -39,6 +42,7 @@ SELECTIONS = {
     "genai": ONLY_GENAI,
     "diarization": ONLY_DIARIZATION,
     "database": WITH_DATABASE,
+    "jobs": FULLEST,
 }
 RENDERED = ["README.md", "AGENTS.md", "CONTRIBUTING.md", "examples/README.md", "docs/architecture.md"]
 BIN = str(Path(sys.executable).parent)
@@ -106,7 +110,7 @@ def test_table_of_events_is_complete(workshop: Workshop, selection: str) -> None
     rows = [line for line in table.splitlines() if line.startswith("| ")]
     named = {event for row in rows for event in re.findall(r"`([a-z]+_[a-z_]+)`", row.split("|")[2])}
     assert set() == named - logged
-    if selection in ("both", "database"):
+    if selection in ("both", "database", "jobs"):
         assert set() == logged - named
 
 

@@ -14,11 +14,13 @@ import yaml
 
 from rendering import (
     DEFAULT,
+    FULLEST,
     LONG_NAME,
     MINIMAL,
     ONLY_DIARIZATION,
     ONLY_GENAI,
     SHORT_NAME,
+    WITH_DATABASE,
     Answers,
     Workshop,
     clean_environment,
@@ -50,8 +52,9 @@ def just(project: Path, *arguments: str, check: bool = True) -> subprocess.Compl
         pytest.param(MINIMAL, id="minimal"),
         pytest.param(ONLY_GENAI, id="genai"),
         pytest.param(ONLY_DIARIZATION, id="diarization"),
-        pytest.param(SHORT_NAME, id="two-characters"),
-        pytest.param(LONG_NAME, id="twenty-four-characters"),
+        pytest.param({**SHORT_NAME, **FULLEST}, id="everything-two-characters"),
+        pytest.param({**LONG_NAME, **WITH_DATABASE}, id="database-twenty-four-characters"),
+        pytest.param({**MINIMAL, **FULLEST}, id="capabilities"),
     ],
 )
 def test_untouched_project_is_green(workshop: Workshop, answers: Answers) -> None:

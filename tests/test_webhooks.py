@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def _environment(folder: Path, url: str) -> dict[str, str]:
     }
 
 
-def _job(service: Service, id_: str, status: str) -> dict[str, object]:
+def _job(service: Service, id_: str, status: str) -> dict[str, Any]:
     limit = time.monotonic() + 30
     while (found := service.call("GET", f"/v1/jobs/{id_}").document)["status"] != status and time.monotonic() < limit:
         time.sleep(0.05)
@@ -88,9 +89,7 @@ def test_what_was_given_up_is_sent_again_by_command(project: Path, tmp_path: Pat
         id_ = service.upload(spoken(2)).document["id"]
         listener.refuses(id_, 500)
         job = listener.wait(id_, 1)[0].id
-        assert {"code": "webhook_failed", "retryable": True} == {
-            key: value for key, value in dict(_job(service, job, "failed")["error"]).items() if key != "message"
-        }
+        assert "webhook_failed" == _job(service, job, "failed")["error"]["code"]
         listed = command(
             project, tmp_path, "jobs", "list", "--status", "failed", "--name", "webhook", "--json", env=env
         )

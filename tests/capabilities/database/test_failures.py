@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,7 @@ async def test_a_database_that_cannot_be_reached_is_unavailable(url: str, caplog
         (record.message, record.__dict__["error"]) for record in caplog.records if record.levelno >= logging.WARNING
     ]
     assert "hunter22" not in f"{error!r} {error} {caplog.text}"
+    assert [] == [thread for thread in threading.enumerate() if "connection" in thread.name]
 
 
 @pytest.mark.parametrize("place", ["nobody:hunter22@127.0.0.1:{}/postgres", "postgres@127.0.0.1:{}/nothing"])

@@ -187,6 +187,18 @@ async def test_who_migrates_second_waits_and_then_says_so(
     await other.aclose()
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_migration_takes_the_time_that_it_takes(
+    section: DatabaseSection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What limits the statements of requests does not limit a migration, and counts again afterwards."""
+    hurried = Database(section.model_copy(update={"statement_timeout_s": 0.2, "pool_connections": 1}))
+    use(monkeypatch, own_chain(tmp_path / "versions", {"0001": ('op.execute("SELECT pg_sleep(0.4)")', "pass")}))
+    assert "0001" == (await upgrade(hurried))[1].current
+    assert [("200ms",)] == await _rows(hurried, "SHOW statement_timeout")
+    await hurried.aclose()
+
+
 def _process(section: DatabaseSection, versions: Path, **environment: str) -> subprocess.Popen[str]:
     tests = Path(chain_files.__file__).parents[2]
     paths = os.pathsep.join([str(tests), str(tests.parent / "dev")])

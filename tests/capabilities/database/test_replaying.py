@@ -103,12 +103,10 @@ async def test_a_repeat_gets_the_first_answer(kitchen: Served) -> None:
     assert (1, [201] * 3) == (one.served, [answer.status_code for answer in answers])
     assert 1 == len({answer.content for answer in answers})
     assert [None, "true", "true"] == [answer.headers.get("idempotency-replayed") for answer in answers]
-    own = ("x-request-id", "idempotency-replayed")
+    own = {"x-request-id", "idempotency-replayed"}
     kept = [{name: value for name, value in answer.headers.items() if name not in own} for answer in answers]
     assert kept[0] == kept[1] == kept[2]
-    assert ("soup", "/dishes/1", "application/json") == tuple(
-        kept[0][name] for name in ("x-dish", "location", "content-type")
-    )
+    assert ["soup", "/dishes/1", "application/json"] == [kept[0][n] for n in ("x-dish", "location", "content-type")]
     assert ["0", "1", "2"] == [answer.headers["x-request-id"] for answer in answers]
 
 
@@ -269,8 +267,12 @@ async def test_who_hangs_up_gives_the_key_back(kitchen: Served) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     one.open.set()
-    await asyncio.sleep(0.2)
     answer = await client.post("/slow", headers=KEY)
+    for _ in range(100):
+        if answer.status_code != 409:
+            break
+        await asyncio.sleep(0.05)
+        answer = await client.post("/slow", headers=KEY)
     assert (200, {"number": 2}) == (answer.status_code, answer.json())
 
 

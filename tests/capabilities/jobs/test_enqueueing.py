@@ -143,7 +143,6 @@ async def test_a_job_within_a_transaction_is_enqueued_once(office: Workplace) ->
 
 async def test_an_unreachable_database_is_told(tmp_path: Path) -> None:
     """Nothing is enqueued, and the error may pass."""
-
     for url in (f"sqlite:///{tmp_path}/no/file.db", "postgresql://nobody@127.0.0.1:1/gone"):
         async with opened(url) as office:
             with pytest.raises(StorageUnavailableError):

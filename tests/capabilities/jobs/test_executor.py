@@ -6,6 +6,8 @@ from collections.abc import Mapping
 import pytest
 import sqlalchemy as sa
 
+from capabilities.database.waiting import until
+from capabilities.jobs.migrated import NewDatabase
 from capabilities.jobs.workplace import Workplace, opened
 from object_service.capabilities.database.settings import DatabaseSection
 from object_service.capabilities.jobs.declarations import Schedule
@@ -44,22 +46,21 @@ async def test_jobs_run_after_migrate_only(database_url: str) -> None:
             assert "migrate" in refused.value.user_message
 
 
-async def test_one_process_runs_the_jobs_of_a_file(url: str) -> None:
+async def test_one_process_runs_the_jobs_of_a_file(new_database: NewDatabase) -> None:
     """A second one is refused by name on SQLite; the file is free again after the first."""
-    async with opened(url) as place:
-        if place.database.dialect != "sqlite":
-            return
-        await place.executor.start()
-        async with opened(url) as second:
-            with pytest.raises(
-                AlreadyRunningError, match="Another process runs the jobs of this SQLite file"
-            ) as refused:
-                await second.executor.start()
-            assert ("jobs_locked", False) == (refused.value.code, refused.value.retryable)
-        assert 1 == (await place.outcome(_nothing, {"n": 1})).result
-    async with opened(url) as place:
-        await place.executor.start()
-        assert 2 == (await place.outcome(_nothing, {"n": 2})).result
+    with new_database("sqlite") as url:
+        async with opened(url) as place:
+            await place.executor.start()
+            async with opened(url) as second:
+                with pytest.raises(
+                    AlreadyRunningError, match="Another process runs the jobs of this SQLite file"
+                ) as refused:
+                    await second.executor.start()
+                assert ("jobs_locked", False) == (refused.value.code, refused.value.retryable)
+            assert 1 == (await place.outcome(_nothing, {"n": 1})).result
+        async with opened(url) as place:
+            await place.executor.start()
+            assert 2 == (await place.outcome(_nothing, {"n": 2})).result
 
 
 async def test_a_stop_hands_back_what_does_not_end(url: str) -> None:
@@ -85,8 +86,7 @@ async def test_a_stop_hands_back_what_does_not_end(url: str) -> None:
     async with opened(url, drain_s=0) as place:
         await place.executor.start()
         id_ = await place.begin(work)
-        while not seen:
-            await asyncio.sleep(0.01)
+        await until(lambda: seen)
         await place.executor.stop()
         assert JobStatus.ENQUEUED is (await place.management.show(id_)).status
         assert await asyncio.to_thread(lambda: True)

@@ -1,5 +1,6 @@
 """The heartbeat: takes over from whoever ended, waits after outages, and gives up when its own lease is gone."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -172,6 +173,6 @@ def test_trouble_with_taking_over_ends_nothing(clock: Clock, caplog: pytest.LogC
 def test_leaving_says_start_me_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The exit code is the one that supervisors know as a passing failure."""
     codes: list[int] = []
-    monkeypatch.setattr(heartbeat.os, "_exit", codes.append)
+    monkeypatch.setattr(os, "_exit", codes.append)
     heartbeat.leave()
     assert [75] == codes == [EXIT_LOST]

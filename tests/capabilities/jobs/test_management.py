@@ -65,7 +65,7 @@ async def test_progress_is_followed_to_the_end(workplace: Workplace) -> None:
     told, done = asyncio.Event(), asyncio.Event()
 
     async def work(_: str, __: Mapping[str, Json]) -> Json:
-        await workplace.jobs.progress(0.25, "a quarter")
+        await workplace.jobs.progress(0.25, "a \0quarter")
         told.set()
         await done.wait()
         await workplace.jobs.progress(1.0)

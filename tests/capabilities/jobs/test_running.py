@@ -162,9 +162,7 @@ async def test_a_running_job_is_cancelled(workplace: Workplace) -> None:
     await begun.wait()
     record = await workplace.management.cancel(id_)
     assert (JobStatus.CANCELLED, "cancelled") == (record.status, record.error and record.error.code)
-    async with asyncio.timeout(5):
-        while not (await workplace.management.show(id_)).stopped:  # noqa: ASYNC110 - a record tells nobody
-            await asyncio.sleep(0.02)
+    await workplace.stopped(id_)
     assert [id_] == seen
     assert JobStatus.CANCELLED is (await workplace.management.cancel(id_)).status
 
@@ -200,8 +198,7 @@ async def test_a_job_that_takes_too_long_has_timed_out(workplace: Workplace) -> 
     record = await workplace.outcome(work, name="brief")
     assert record.error is not None
     assert (JobStatus.TIMED_OUT, "timed_out", True) == (record.status, record.error.code, record.error.retryable)
-    while not (await workplace.management.show(record.id)).stopped:
-        await asyncio.sleep(0.02)
+    await workplace.stopped(record.id)
     await workplace.management.retry(record.id)
     again = await workplace.ended(record.id)
     assert (JobStatus.SUCCEEDED, 2) == (again.status, again.result)

@@ -1,7 +1,6 @@
 """A place where jobs are declared, enqueued and run in the process of the tests; each job does what a test says."""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,9 +52,16 @@ class Workplace:
 
     async def stands(self, id_: str, *statuses: JobStatus) -> JobRecord:
         """Return a job as soon as it stands so."""
-        async with asyncio.timeout(WITHIN_S):
-            while (record := await self.management.show(id_)).status not in statuses:
-                await asyncio.sleep(0.02)
+        return await self._once(id_, lambda record: record.status in statuses)
+
+    async def stopped(self, id_: str) -> JobRecord:
+        """Return a cancelled job when its code has ended."""
+        return await self._once(id_, lambda record: bool(record.stopped))
+
+    async def _once(self, id_: str, enough: Callable[[JobRecord], bool]) -> JobRecord:
+        record = await self.management.until(id_, enough, within_s=WITHIN_S)
+        assert record is not None
+        assert enough(record), record
         return record
 
     async def outcome(self, code: Any, payload: Mapping[str, Json] | None = None, **options: Any) -> JobRecord:

@@ -130,7 +130,7 @@ class Jobs:
         """
         run = RUN.get()
         if run is not None:
-            told = {PROGRESS: fraction} | ({} if note is None else {NOTE: note})
+            told = {PROGRESS: fraction} | ({} if note is None else {NOTE: note.replace("\0", "")})
             with suppress(StorageUnavailableError):
                 await self.annotate(run.id, told)
 

@@ -17,6 +17,9 @@ from .records import ENGINE_STATUS, STOPPED, JobRecord, JobStatus, record_of
 STOP_S = 10.0
 """How long the code of a cancelled job may take to end before nobody believes any more that it runs."""
 
+_UNSTORABLE = "\0"
+"""No text that PostgreSQL keeps has it, and it refuses to be asked for one."""
+
 _PAGE = 200
 _LOOK_S = 0.5
 _FIRST_S, _LONGEST_S = 0.05, 1.0
@@ -31,6 +34,8 @@ class JobManagement:
 
     async def find(self, id_: str) -> JobRecord | None:
         """Return a job, or None for an id that is not known (any more)."""
+        if _UNSTORABLE in id_:
+            return None
         with reached():
             found = await self._jobs.client.list_workflows_async(workflow_ids=[id_], load_input=False)
         return record_of(found[0]) if found else None
@@ -50,6 +55,8 @@ class JobManagement:
         self, *, status: JobStatus | None = None, name: str | None = None, size: int = 50, offset: int = 0
     ) -> list[JobRecord]:
         """Return jobs, the newest first, without their results."""
+        if name is not None and _UNSTORABLE in name:
+            return []
         records = self._all(status=status, name=name)
         return [record async for number, record in _counted(records, offset + size) if number >= offset]
 

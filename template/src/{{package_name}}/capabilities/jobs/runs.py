@@ -88,7 +88,7 @@ class Runs:
             RUN.reset(token)
             self._runs.pop(id_, None)
         ended = "cancelled" if run.cancelled else ended
-        _log.info(f"job_{ended}", extra=fields)
+        _log.info("job_ended", extra={**fields, "outcome": ended})
         if ended == "succeeded":
             return result
         if run.cancelled:

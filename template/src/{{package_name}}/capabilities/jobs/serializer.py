@@ -36,7 +36,7 @@ class JsonSerializer(Serializer):
     @override
     def serialize(self, data: Any) -> str:
         document = {_ERROR: _described(data)} if isinstance(data, BaseException) else data
-        return json.dumps(document, default=_plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return json.dumps(document, default=_plain, allow_nan=False, separators=(",", ":"))
 
     @override
     def deserialize(cls, serialized_data: str) -> Any:  # noqa: N805 - named so by DBOS

@@ -133,11 +133,8 @@ class Deliveries:
             status = await self._post(id_, body)
         except DeliveryError as error:
             final = attempt > len(self._pauses_s) or not error.retryable
-            _log.log(
-                logging.ERROR if final else logging.WARNING,
-                "webhook_failed",
-                extra={**fields, "final": final, "error": str(error)},
-            )
+            level = logging.ERROR if final else logging.WARNING
+            _log.log(level, "webhook_failed", extra={**fields, "final": final, "error": str(error)})
             raise
         _log.info("webhook_delivered", extra={**fields, "status": status})
         return {"status": status, "attempt": attempt}
