@@ -21,7 +21,10 @@ BUDGETS = {
     "jobs": 1800,
     "sample": 150,
 }
-"""Lines of code at most, per group of a render with everything. Reasons: docs/explanation/decisions/0013-module-budget.md."""
+"""Lines of code at most, per group of a render with everything.
+
+Reasons: docs/explanation/decisions/0013-module-budget.md.
+"""
 
 _SEEDED = ("domain", "service", "adapters", "transport", "wiring", "migrations")
 _KINDS = {

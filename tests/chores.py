@@ -1,133 +1,26 @@
-"""Jobs of an owner, put into a variant of a rendered project, and the processes that run them.
+"""The processes that run the jobs of an owner, and what these have done.
 
 Each step writes its line to a file when it begins and when it ends, so that a test sees what happened beside what the
 engine recorded.
 """
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import sqlalchemy as sa
 
-from postgresql_server import fresh_database
-from rendering import FULLEST, Workshop, clean_environment
+from rendering import clean_environment
 from serving import Service, command
 
 URL = "MY_SERVICE_DATABASE__URL"
-STEPS = 3
-_MODULE = '''"""Chores: jobs that leave traces."""
-
-import asyncio
-import os
-from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING
-
-from ..chassis.config.settings import Settings
-from ..chassis.container import Container
-from ..chassis.contracts.json import Json
-from ..chassis.features import Feature
-
-if TYPE_CHECKING:
-    from fastapi import APIRouter
-
-
-def _trace(*words: object) -> None:
-    opened = os.open(os.environ["CHORES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(opened, (" ".join(map(str, words)) + "\\n").encode())
-    os.close(opened)
-
-
-async def _act(id_: str, number: int, pause_s: float) -> Json:
-    _trace("begun", id_, number, os.getpid())
-    await asyncio.sleep(pause_s)
-    _trace("ended", id_, number, os.getpid())
-    return f"{id_} {number} {os.getpid()}"
-
-
-async def install(container: Container, settings: Settings) -> None:
-    """Declare the jobs."""
-    from ..capabilities.database.database import Database
-    from ..capabilities.jobs.declarations import Schedule
-    from ..capabilities.jobs.jobs import Jobs
-    from ..capabilities.jobs.running import step
-
-    del settings
-    jobs, database = container[Jobs], container[Database]
-
-    async def chore(id_: str, payload: Mapping[str, Json]) -> Json:
-        found = []
-        for number in range(3):
-            found.append(await step(_act, id_, number, float(str(payload["pause_s"]))))
-            await jobs.progress((number + 1) / 3)
-        return found
-
-    async def tick(id_: str, payload: Mapping[str, Json]) -> Json:
-        _trace("tick", id_, payload["scheduled_at"], os.getpid())
-        return None
-
-    jobs.register("chore", chore)
-    jobs.register("tick", tick)
-    if os.environ.get("TICKS"):
-        jobs.add_schedule(Schedule(name="ticking", cron="* * * * * *", job="tick"))
-
-
-def router(_: Settings) -> "APIRouter":
-    """Return a route that asks for a job, and one that reads before it writes."""
-    from fastapi import APIRouter, Request
-    from sqlalchemy import text
-
-    from ..capabilities.database.database import Database
-    from ..capabilities.jobs.jobs import Jobs
-
-    router = APIRouter()
-
-    @router.post("/v1/chores", status_code=202)
-    async def ask(request: Request, count: int = 1, pause_s: float = 0.0) -> dict[str, list[str]]:
-        """Enqueue chores, and with the variable DIE end before the answer."""
-        jobs = request.app.state.container[Jobs]
-        ids = [await jobs.enqueue("chore", {"pause_s": pause_s}) for _ in range(count)]
-        if os.environ.get("DIE"):
-            os.kill(os.getpid(), 9)
-        return {"ids": ids}
-
-    @router.post("/v1/counts")
-    async def count(request: Request) -> dict[str, int]:
-        """Read a number and write the next one."""
-        database = request.app.state.container[Database]
-        async with database.writing() as connection:
-            await connection.execute(text("CREATE TABLE IF NOT EXISTS counts (n INTEGER)"))
-            found = (await connection.execute(text("SELECT count(*) FROM counts"))).scalar_one()
-            await connection.execute(text("INSERT INTO counts VALUES (:n)"), {"n": found})
-        return {"n": found}
-
-    return router
-
-
-FEATURE = Feature(name="chores", install=install, router=router)
-'''
-
-
-def chores(workshop: Workshop) -> Path:
-    """Return an installed project with everything, and the jobs of an owner."""
-    project = workshop.install(FULLEST, "jobs")
-    module = project / "src" / "my_service" / "wiring" / "chores.py"
-    unfinished = module.with_suffix(f".{os.getpid()}")
-    unfinished.write_text(_MODULE, encoding="utf-8")
-    unfinished.replace(module)
-    return project
 
 
 class Worker:
@@ -276,49 +169,3 @@ def all_succeeded(service: Service, count: int, within_s: float = 90) -> None:
 
     seen: list[str] = []
     until(succeeded, f"not all of {count}: {seen}", within_s)
-
-
-@dataclass(frozen=True, slots=True)
-class Scenes:
-    """Where scenes are made: a project, and databases that were migrated once and are copied."""
-
-    project: Path
-    folder: Path
-    migrated_file: Path
-    server_url: str
-    migrated_database: str
-
-    @contextmanager
-    def scene(self, engine: str, folder: Path, **settings: str) -> Iterator[Scene]:
-        """Yield a scene with a database of its own; its processes end with the block."""
-        if engine == "sqlite":
-            shutil.copy(self.migrated_file, folder / "data.db")
-            url = f"sqlite:///{folder / 'data.db'}"
-        else:
-            name = f"jobs_{uuid.uuid4().hex}"
-            execute(self.server_url, f"CREATE DATABASE {name} TEMPLATE {self.migrated_database}")
-            url = urlunsplit(urlsplit(self.server_url)._replace(path=f"/{name}"))
-        scene = Scene(self.project, folder, url, settings)
-        try:
-            yield scene
-        finally:
-            scene.close()
-
-
-@contextmanager
-def scenes(project: Path, folder: Path, server_url: str) -> Iterator[Scenes]:
-    """Migrate an empty database of each engine with the command that operators use."""
-    file = folder / "migrated.db"
-    with fresh_database(server_url) as url:
-        for one in (f"sqlite:///{file}", url):
-            done = command(project, folder, "migrate", env={URL: one})
-            assert 0 == done.returncode, done.stderr
-        yield Scenes(project, folder, file, server_url, urlsplit(url).path[1:])
-
-
-def execute(url: str, statement: str) -> None:
-    """Run one statement outside of any transaction."""
-    target = url.replace("postgresql:", "postgresql+psycopg:")
-    engine = sa.create_engine(target, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with engine.connect() as connection:
-        connection.execute(sa.text(statement))

@@ -119,6 +119,7 @@ def test_migrate_speaks_json(project: Path, tmp_path: Path, url: str) -> None:
     assert (1, "migration_failed") == (more.returncode, json.loads(more.stdout)["error"]["code"])
 
 
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_several_migrate_at_once(project: Path, tmp_path: Path, url: str) -> None:
     """Whoever comes second waits and finds nothing left to do."""
     with ThreadPoolExecutor(3) as threads:
@@ -148,6 +149,7 @@ def test_a_new_table_needs_three_commands(workshop: Workshop, tmp_path: Path) ->
     assert "op." not in Path(again.stdout.splitlines()[0]).read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_an_answer_outlives_the_service(project: Path, tmp_path: Path, url: str) -> None:
     """A repeated request gets the answer of a process that has ended; another request does not."""
     _migrated(project, tmp_path, url)
@@ -181,6 +183,7 @@ def test_a_killed_service_leaves_no_claim(project: Path, tmp_path: Path, url: st
     assert 2 == len(outside.asked)
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_long_work_of_a_killed_service_has_failed(project: Path, tmp_path: Path, url: str) -> None:
     """What was finished reads as it was; what the process was at work on reads as interrupted after the lease."""
     _migrated(project, tmp_path, url)

@@ -128,7 +128,7 @@ def test_tables_change_while_an_older_version_runs(
     here = {"MY_SERVICE_DATABASE__URL": url}
     done = tool(project, "my-service", "migrate", "--new", "nothing", "--json", env=here)
     written = Path(json.loads(done.stdout)["path"]).read_text(encoding="utf-8")
-    assert 2 == len(re.findall(r"^    pass$", written, re.MULTILINE)), written
+    assert "op." not in written, written
 
 
 @pytest.mark.gate

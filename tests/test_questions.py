@@ -251,7 +251,13 @@ def test_mistake_at_the_terminal_is_corrected_in_place(workshop: Workshop, tmp_p
         terminal.answer("class")
         terminal.expect("'class' is taken by Python")
         terminal.answer("Weather Desk")
-        for question in ("What does it do", "Who owns it", "Which objects", "Which capabilities", "Under which license"):
+        for question in (
+            "What does it do",
+            "Who owns it",
+            "Which objects",
+            "Which capabilities",
+            "Under which license",
+        ):
             terminal.expect(question)
             os.write(terminal._screen, b"\r")
         assert 0 == terminal.process.wait(60)

@@ -14,7 +14,6 @@ from object_service.chassis.contracts.json import Json
 from object_service.chassis.contracts.work import LongWork
 from object_service.chassis.work import InProcessRunner, MemoryStore, long_work
 
-
 OBJECT = PROVENANCE.object
 
 

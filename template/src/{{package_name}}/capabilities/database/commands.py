@@ -32,6 +32,8 @@ def register(app: typer.Typer, session: Session) -> None:
         as_json: AsJson = False,  # noqa: FBT002 - a flag of the command line
     ) -> None:
         """Bring the tables to what this version expects; safe to run twice, and by several at once."""
+        if sum([check, down is not None, new is not None]) > 1:
+            raise typer.BadParameter("expected one of --check, --down and --new")
         from . import chains, migrating  # noqa: PLC0415 - brings SQLAlchemy and Alembic
 
         if new is not None:
@@ -53,9 +55,13 @@ def register(app: typer.Typer, session: Session) -> None:
 
 
 def _lines(found: _Standings) -> str:
-    return ", ".join(
-        f"{one.chain}: {one.current or 'nothing'}" + ("" if one.ready else f" of {one.head}") for one in found
-    )
+    return ", ".join(f"{one.chain}: {one.current or 'nothing'}{_beside(one)}" for one in found)
+
+
+def _beside(one: "Standing") -> str:
+    if one.ahead:
+        return f" (newer than {one.head})"
+    return "" if one.ready else f" of {one.head}"
 
 
 def _run[T](session: Session, work: "Callable[[Database], Awaitable[T]]") -> T:

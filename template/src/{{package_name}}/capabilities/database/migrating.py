@@ -44,16 +44,20 @@ class MigrationError(ServiceError):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where the tables of one chain stand, and where the code expects them; None before the first version."""
+    """Where the tables of one chain stand, and where the code expects them; None before the first version.
+
+    `ahead` says that the code does not know where they stand: newer code has migrated them.
+    """
 
     chain: str
     current: str | None
     head: str | None
+    ahead: bool = False
 
     @property
     def ready(self) -> bool:
-        """Tell whether the code finds what it expects."""
-        return self.current == self.head
+        """Tell whether the code can work with them; tables that are ahead have to suit the version before them too."""
+        return self.ahead or self.current == self.head
 
 
 async def standings(database: Database, chains: Sequence[Chain]) -> tuple[Standing, ...]:
@@ -61,9 +65,9 @@ async def standings(database: Database, chains: Sequence[Chain]) -> tuple[Standi
     heads = await asyncio.to_thread(lambda: [_head(chain) for chain in chains])
     async with database.reading() as connection:
         current = [await connection.run_sync(_current, chain) for chain in chains]
-    return tuple(
-        Standing(chain.name, *pair) for chain, pair in zip(chains, zip(current, heads, strict=True), strict=True)
-    )
+        ahead = [now is not None and now not in _revisions(chain) for chain, now in zip(chains, current, strict=True)]
+    names = [chain.name for chain in chains]
+    return tuple(map(Standing, names, current, heads, ahead))
 
 
 async def upgrade(database: Database) -> tuple[Standing, ...]:
@@ -112,8 +116,8 @@ async def new_migration(database: Database, words: str) -> Path:
     """
     chains = all_chains()
     own = _named(OWN, chains)
-    if not all(standing.ready for standing in await standings(database, chains)):
-        raise MigrationError("The database is behind the code; run `migrate` first.")
+    if any(standing.current != standing.head for standing in await standings(database, chains)):
+        raise MigrationError("The database is not where the code is; run `migrate` first.")
     number = f"{len(list(_scripts(own).walk_revisions())) + 1:04d}"
 
     def write(config: Config) -> Path:
@@ -153,6 +157,10 @@ def _head(chain: Chain) -> str | None:
             f"The chain {chain.name!r} has several heads: {', '.join(heads)}; let one follow the other."
         )
     return heads[0] if heads else None
+
+
+def _revisions(chain: Chain) -> set[str]:
+    return {script.revision for script in _scripts(chain).walk_revisions()}
 
 
 def _current(connection: Connection, chain: Chain) -> str | None:

@@ -14,6 +14,7 @@ from ..config.section import Environment
 from ..config.settings import Settings
 from ..container import Container
 from ..contracts.envelope import Failure
+from ..contracts.errors import ServiceError
 from ..identity import SERVICE
 from ..runtime import Runtime
 from . import providers, settings
@@ -107,6 +108,8 @@ def _serve(session: Session, arguments: dict[tuple[str, ...], Any]) -> None:
         asyncio.run(started())
     except AddressError as error:
         session.fail(Failure(error.code, f"{error}; {error.fix}", retryable=False))
+    except ServiceError as error:
+        session.fail(Failure.of(error))
 
 
 def _log_oddities(settings: Settings) -> None:
