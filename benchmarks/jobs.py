@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--projects", type=Path, nargs=2, help="installed projects: with a database, with jobs too")
     arguments = parser.parse_args()
     # The engine looks for schedules every second of its first minute.
-    effort = Effort(1, 0, 2) if arguments.quick else Effort(7, 65, 60)
+    effort = Effort(1, 0, 2) if arguments.quick else Effort(7, 65, 30)
     with tempfile.TemporaryDirectory() as folder, PostgresqlServer() as server:
         projects = arguments.projects or _projects(Path(folder))
         figures: dict[str, float] = {}

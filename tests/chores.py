@@ -119,6 +119,11 @@ class Scene:
         lines = [line.split() for line in self._lines()[after:]]
         return Counter((line[1], int(line[2])) for line in lines if line[0] == word)
 
+    def under_way(self) -> int:
+        """Return how many steps have begun and not ended."""
+        words = Counter(line.partition(" ")[0] for line in self._lines())
+        return words["begun"] - words["ended"]
+
     def _lines(self) -> list[str]:
         return self.traces.read_text(encoding="utf-8").splitlines() if self.traces.exists() else []
 

@@ -1,6 +1,7 @@
 """What the tests of the jobs share: databases that are migrated, and a place where jobs run."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def migrated_url(postgresql_server_url: str) -> Iterator[str]:
 def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewDatabase:
     """Return what makes migrated databases; the server is started with the first one that needs it."""
 
-    def new(engine: str) -> "Iterator[str]":
+    def new(engine: str) -> AbstractContextManager[str]:
         if engine == "sqlite":
             return copied_file(request.getfixturevalue("migrated_file"), tmp_path_factory.mktemp("copy"))
         return copied_database(

@@ -75,7 +75,7 @@ async def office(
                 compress_over_bytes=10_000,
                 durable=lambda id_: not id_.startswith("brief"),
             )
-            jobs.add_queue(webhooks.QUEUE)
+            jobs.add_queue(replace(webhooks.QUEUE, poll_interval_s=None))
             jobs.register(webhooks.NAME, deliveries.deliver, queue=webhooks.QUEUE.name)
             await workplace.executor.start()
             yield Office(workplace, listener, store)
@@ -124,7 +124,7 @@ async def test_failures_are_announced_with_their_reason(office: Office) -> None:
 async def test_a_receiver_is_asked_again_until_it_has_it(office: Office) -> None:
     """Same id, same body, a signature of its own each time; what waits counts neither as running nor as attempts."""
     id_ = new_id("dia")
-    office.receiver.refuses(id_, 500, 302, Location=f"{office.receiver.url}/elsewhere")
+    office.receiver.refuses(id_, 500, 307, Location=f"{office.receiver.url}/elsewhere")
     job = await office.announced(_done(id_))
     await office.workplace.stands(job, JobStatus.DELAYED)
     record = await office.workplace.ended(job)

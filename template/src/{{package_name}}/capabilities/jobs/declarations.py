@@ -33,13 +33,15 @@ class Queue:
     """A line in which jobs wait, by priority and then by age.
 
     `concurrency` counts over all processes (1: one after the other, in order), `per_process` in one of them;
-    of `rate` = (jobs, seconds), not more than so many begin within so many seconds.
+    of `rate` = (jobs, seconds), not more than so many begin within so many seconds. `poll_interval_s`, how often a
+    process looks for jobs, follows the settings; each queue more that is looked at often costs some CPU.
     """
 
     name: str
     concurrency: int | None = None
     per_process: int | None = None
     rate: tuple[int, float] | None = None
+    poll_interval_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -156,7 +156,7 @@ class Executor:
                 global_concurrency=queue.concurrency,
                 worker_concurrency=min(per_process, queue.concurrency or per_process),
                 limiter=None if queue.rate is None else {"limit": queue.rate[0], "period": queue.rate[1]},
-                polling_interval_sec=self._section.poll_interval_s,
+                polling_interval_sec=queue.poll_interval_s or self._section.poll_interval_s,
             )
         for known in client.list_schedules():
             if known["schedule_name"] not in schedules:

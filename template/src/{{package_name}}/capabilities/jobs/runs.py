@@ -91,19 +91,20 @@ class Runs:
         _log.info("job_ended", extra={**fields, "outcome": ended})
         if ended == "succeeded":
             return result
-        if run.cancelled:
-            with suppress(ServiceError):
-                await self._jobs.annotate(id_, {STOPPED: True})
-        elif until is not None:
-            await self._postpone(id_, until)
+        await self._settle(run, until)
         raise asyncio.CancelledError  # the engine records nothing
 
-    async def _postpone(self, id_: str, until: float) -> None:
-        try:
-            with reached():
-                await asyncio.to_thread(postpone, self._jobs.client, id_, self._executor_id, until)
-        except ServiceError:
-            self._waiting.add(id_)  # begun again too early, it postpones itself once more
+    async def _settle(self, run: Run, until: float | None) -> None:
+        """Write that a cancelled job has stopped, or when a postponed one goes on."""
+        if run.cancelled:
+            with suppress(ServiceError):
+                await self._jobs.annotate(run.id, {STOPPED: True})
+        elif until is not None:
+            try:
+                with reached():
+                    await asyncio.to_thread(postpone, self._jobs.client, run.id, self._executor_id, until)
+            except ServiceError:
+                self._waiting.add(run.id)  # begun again too early, it postpones itself once more
 
     def cancel(self, id_: str) -> None:
         """Have the code of a job that runs here see its cancellation."""

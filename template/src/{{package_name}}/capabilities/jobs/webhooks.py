@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 NAME = "webhook"
 """Of the jobs, one for each announcement."""
 
-QUEUE = Queue(name="webhooks")
+QUEUE = Queue(name="webhooks", poll_interval_s=2.0)
 """Where they wait; a receiver that hangs holds up nothing else."""
 
 _STEP = "send"
