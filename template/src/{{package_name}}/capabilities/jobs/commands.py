@@ -30,6 +30,11 @@ def register(app: typer.Typer, session: Session) -> None:
 
     group = typer.Typer(help="List jobs, or look after one.", no_args_is_help=True, rich_markup_mode=None)
     app.add_typer(group, name="jobs")
+    _register_reading(group, session)
+    _register_changing(group, session)
+
+
+def _register_reading(group: typer.Typer, session: Session) -> None:
 
     @group.command(name="list")
     def listing(
@@ -56,6 +61,9 @@ def register(app: typer.Typer, session: Session) -> None:
         """Show a job."""
         found = _run(session, (lambda jobs: _followed(jobs, id_)) if follow else (lambda jobs: jobs.show(id_)))
         print_result(found, _line(found), as_json=as_json)
+
+
+def _register_changing(group: typer.Typer, session: Session) -> None:
 
     @group.command()
     def cancel(id_: JobId, as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag of the command line

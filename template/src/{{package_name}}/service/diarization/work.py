@@ -103,7 +103,11 @@ class DiarizationWork:
             _log.warning("provider_job_lost", extra={"work_id": id_, "provider": provider.name, "error": str(lost)})
             asked = domain.DiarizationParams.of((await self._tools.load(id_)).provenance.params)
             job_id = await provider.port.start(audio, asked, max_duration_s=self._tools.max_duration_s)
-            return await self._await_job(id_, provider, job_id, record)
+            try:
+                return await self._await_job(id_, provider, job_id, record)
+            except asyncio.CancelledError:
+                await self._stop(provider, job_id)
+                raise
 
     async def _discard(self, audio: domain.AudioFile) -> None:
         if audio.temporary:
@@ -128,12 +132,13 @@ class DiarizationWork:
                 await self._tools.store.save(running(known, at=now, progress=job.progress, model=job.model))
             return job
 
-        # Work that is begun again has no more time than work that is not.
-        passed_s = (self._clock.now() - (await self._tools.load(id_)).provenance.created_at).total_seconds()
         limit_s = self._tools.job_timeout_s(provider.name)
-        timeout_s = max(0.0, limit_s - passed_s)
         try:
+            # First of all: a provider may tell the end at any moment.
             with self._awaited.job(provider.name, job_id, id_) as told:
+                # Work that is begun again has no more time than work that is not.
+                passed_s = (self._clock.now() - (await self._tools.load(id_)).provenance.created_at).total_seconds()
+                timeout_s = max(0.0, limit_s - passed_s)
                 word = told if isinstance(provider.port, domain.Notifying) else None
                 polled = await self._tools.poll(read, lambda job: job.state.ended, timeout_s=timeout_s, told=word)
             if polled.outcome is PollOutcome.TIMED_OUT:

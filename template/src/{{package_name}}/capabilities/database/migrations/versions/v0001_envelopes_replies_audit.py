@@ -15,6 +15,12 @@ _TIME = sa.DateTime(timezone=True)
 
 def upgrade() -> None:
     """Lead to this version."""
+    _create_envelopes()
+    _create_replies()
+    _create_audit()
+
+
+def _create_envelopes() -> None:
     op.create_table(
         "template_envelopes",
         sa.Column("id", sa.String(64), nullable=False),
@@ -34,6 +40,9 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_template_envelopes_updated_at"), "template_envelopes", ["updated_at"])
     op.create_index(op.f("ix_template_envelopes_awaited_until"), "template_envelopes", ["awaited_until"])
+
+
+def _create_replies() -> None:
     op.create_table(
         "template_replies",
         sa.Column("scope", sa.String(64), nullable=False),
@@ -47,6 +56,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("scope", name=op.f("pk_template_replies")),
     )
     op.create_index(op.f("ix_template_replies_created_at"), "template_replies", ["created_at"])
+
+
+def _create_audit() -> None:
     op.create_table(
         "template_audit",
         sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
