@@ -20,6 +20,8 @@ _BY_FIELD: Mapping[str, str] = {
     "fallback.type": "stale",  # a provider would need a name
     "policy.profile": "precise",
     "price.currency": "EUR",
+    "webhook.secret": "whsec_" + "A" * 32,
+    "webhook.url": "https://host.example/ended",
     "rate_limit.type": "none",  # a limit would need a rate
     "rate_limit.rate_per_s": "2.5",  # 1.5 is the default of a kind
 }
@@ -78,4 +80,6 @@ def companions(path: SettingPath) -> dict[str, str]:
 
 def peer(path: SettingPath, offline: Mapping[str, str]) -> dict[str, str]:
     """Return a second provider named `other`, of an offline kind of the same object, for a fallback to it."""
+    if path == ("jobs", "webhook", "url"):
+        return {"JOBS__WEBHOOK__SECRET": _BY_FIELD["webhook.secret"]}
     return {"PROVIDERS__OTHER__KIND": offline[path[1]]} if path[-2:] == ("fallback", "name") else {}

@@ -18,6 +18,11 @@ class Stopping:
         """Wake everybody; from any thread that runs the event loop."""
         self._event.set()
 
+    @property
+    def begun(self) -> bool:
+        """Tell whether the service is about to stop."""
+        return self._event.is_set()
+
     async def pause(self, seconds: float) -> bool:
         """Wait; return False as soon as the service is about to stop."""
         if self._event.is_set():

@@ -40,6 +40,7 @@ _TOLD_ELSEWHERE = (
 _REPEATED = ("Exception ", "Database connection", "Asyncio task cancelled", "Notification ")
 _REPEAT_S, _KIND_CHARS = 60.0, 24
 _SPARE_THREADS = 16
+_IDLE_MS = 10_000
 _RECYCLE_S = 1800
 
 
@@ -71,7 +72,8 @@ def open_engine(section: DatabaseSection, *, connections: int | None = None, tes
         "connect_timeout": max(1, round(section.connect_timeout_s)),
         # A server that vanished without a word is noticed; a client that did loses its locks.
         "tcp_user_timeout": 15_000,
-        "options": "-c idle_in_transaction_session_timeout=60000 -c timezone=UTC",
+        # A process that is frozen within a transaction loses its locks before its lease: others need them to go on.
+        "options": f"-c idle_in_transaction_session_timeout={_IDLE_MS} -c timezone=UTC",
     }
     engine = sa.create_engine(
         sync_url(section), connect_args=given, pool_pre_ping=tested, pool_recycle=_RECYCLE_S, **pool

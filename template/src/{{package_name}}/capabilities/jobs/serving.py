@@ -81,15 +81,29 @@ def uploads_folder(section: JobsSection, database: DatabaseSection) -> Path:
 
 @asynccontextmanager
 async def running_jobs(container: Container, settings: Settings) -> AsyncIterator[None]:
-    """Run jobs during the block; everything is declared by now. At its end they are drained, or handed back."""
+    """Run jobs during the block; everything is declared by now.
+
+    At its end, or earlier as soon as the service is about to stop, they are drained, or handed back: the last requests
+    and the last jobs have the time until the end together.
+    """
     executor = container[Executor]
     await executor.start()
     deleting = asyncio.create_task(keep_deleting(container[Jobs], settings[JobsSection].retention_days))
+    ending = asyncio.create_task(_end_with(container, executor))
     try:
         yield
     finally:
         deleting.cancel()
-        await executor.stop()
+        if not container.stopping.begun:
+            ending.cancel()
+            await executor.stop()
+        await asyncio.gather(ending, return_exceptions=True)
+
+
+async def _end_with(container: Container, executor: Executor) -> None:
+    while await container.stopping.pause(3600):
+        pass
+    await executor.stop()
 
 
 @asynccontextmanager
