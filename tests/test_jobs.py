@@ -157,7 +157,7 @@ def test_a_worker_that_never_comes_back_is_succeeded(on_server: Scene) -> None:
 
 
 def test_a_worker_that_was_frozen_gives_up(on_server: Scene) -> None:
-    """It finds its lease gone, begins nothing, and ends with the code that asks to be started again."""
+    """It finds its lease gone, records nothing any more, and ends with the code that asks to be started again."""
     with on_server.serving() as service:
         frozen, other = (on_server.worker().started() for _ in range(2))
         _ask_for(service, 30, 0.3)
@@ -168,7 +168,9 @@ def test_a_worker_that_was_frozen_gives_up(on_server: Scene) -> None:
         frozen.process.send_signal(signal.SIGCONT)
         assert 75 == frozen.process.wait(20)
         assert frozen.said("worker_lease_lost")
-        assert (recorded, {}) == (on_server.recorded(), on_server.traced("begun", lines))
+        assert recorded == on_server.recorded()
+        again = on_server.traced("begun", lines)  # the engine had let these begin before
+        assert len({id_ for id_, _ in again}) == sum(again.values()) <= 10
         assert other.process.poll() is None
 
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from object_service.capabilities.database.settings import DatabaseSection
 from object_service.capabilities.jobs.engine import open_engine
 from object_service.capabilities.jobs.leases import LEASES, Leases
+from object_service.capabilities.jobs.settings import JobsSection
 
 
 @pytest.fixture
@@ -74,3 +75,10 @@ def test_a_lease_has_one_holder(leases: Leases) -> None:
     leases.take("one")
     with pytest.raises(sa.exc.IntegrityError):
         leases.take("one")
+
+
+def test_a_frozen_transaction_ends_before_the_lease(leases: Leases) -> None:
+    """A process that stands still within a transaction loses its locks in time for others to go on."""
+    asked = sa.text("SELECT setting::int / 1000.0 FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout'")
+    with leases.engine.connect() as connection:
+        assert 0 < connection.scalar(asked) < JobsSection().lease_s
