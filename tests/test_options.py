@@ -50,6 +50,7 @@ ALLOWED = {
     ("diarization", "compose.yaml"): "a read-only container needs a place for the uploads of any object",
     ("diarization", "src/*/chassis/contracts/work.py"): "work of any object may need uploads",
     ("diarization", ".env.example"): "jobs of any object may need uploads",
+    ("diarization", "Dockerfile"): "as above",
     ("diarization", "docs/settings.md"): "as above",
     ("database", ".importlinter"): "domain and service never import sqlalchemy, whoever brings it",
     ("database", "scaffolds/new.py"): "names that capabilities give to settings, commands and tables are reserved",

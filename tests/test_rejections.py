@@ -70,7 +70,7 @@ INDIRECT = {
 # Libraries that come with others, so that no list of forbidden ones names them all.
 IMPURE = {
     "domain": ("domain/genai.py", "import anyio"),
-    "service": ("service/diarization.py", "import yaml"),
+    "service": ("service/diarization/work.py", "import yaml"),
     "contracts": ("chassis/contracts/json.py", "import h11"),
     "tool": ("domain/diarization.py", "from hypothesis import given"),
 }
