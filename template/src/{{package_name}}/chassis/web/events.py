@@ -5,7 +5,7 @@ Source: HTML Living Standard, server-sent events.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from fastapi.responses import StreamingResponse
@@ -34,21 +34,25 @@ def event(name: str, value: object) -> bytes:
 
 def event_stream(events: AsyncGenerator[bytes]) -> EventStream:
     """Return a response that sends the events as they come; they are closed when the caller hangs up."""
-    return EventStream(_kept_alive(events), headers=_HEADERS)
+    return EventStream(pumped(events, (KEEP_ALIVE_S, _KEEP_ALIVE)), headers=_HEADERS)
 
 
-async def _kept_alive(events: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the events and, in silence, comments.
+async def pumped(
+    pieces: AsyncGenerator[bytes], silence: tuple[float | None, bytes] = (None, b""), *, stall_s: float | None = None
+) -> AsyncGenerator[bytes]:
+    """Yield the pieces; after `silence` in seconds, what fills it, and an error if nobody takes one for `stall_s`.
 
-    A task of its own reads and closes the events: nothing has to be awaited when the caller leaves, so that being
-    cancelled again on the way out does no harm. However that task ends, its last event is followed by the end.
+    A task of its own reads and closes the pieces: nothing has to be awaited when the caller leaves, so that being
+    cancelled again on the way out does no harm. However that task ends, its last piece is followed by the end.
     """
     ready: asyncio.Queue[bytes | None] = asyncio.Queue(1)
+    silence_s, filler = silence
 
     async def read() -> None:
-        async with aclosing(events):
-            async for content in events:
-                await ready.put(content)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                async with asyncio.timeout(stall_s):
+                    await ready.put(piece)
 
     def wake(_: asyncio.Task[None]) -> None:
         if ready.empty():
@@ -59,11 +63,11 @@ async def _kept_alive(events: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
     try:
         while not (reader.done() and ready.empty()):
             try:
-                content = await asyncio.wait_for(ready.get(), KEEP_ALIVE_S)
+                piece = await asyncio.wait_for(ready.get(), silence_s)
             except TimeoutError:
-                content = _KEEP_ALIVE
-            if content is not None:
-                yield content
+                piece = filler
+            if piece is not None:
+                yield piece
         reader.result()
     finally:
         reader.cancel()

@@ -16,6 +16,7 @@ from sqlalchemy import Select
 from starlette.types import Send
 
 from ....chassis.contracts.errors import ServiceError
+from ....chassis.web.events import pumped
 from ..database import Database
 from .query import Query, refuse
 from .reading import Reader
@@ -127,7 +128,7 @@ class Download(StreamingResponse):
 
     @override
     async def stream_response(self, send: Send) -> None:
-        async with aclosing(_pumped(self._pieces)) as pieces:
+        async with aclosing(pumped(self._pieces, stall_s=STALL_S)) as pieces:
             first = await anext(pieces, b"")
             self.body_iterator = _joined(first, pieces)
             await super().stream_response(send)
@@ -137,30 +138,3 @@ async def _joined(first: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[b
     yield first
     async for piece in others:
         yield piece
-
-
-async def _pumped(pieces: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    """Yield the pieces, read by a task of its own, which can clean up in peace when the caller leaves."""
-    ready: asyncio.Queue[bytes | None] = asyncio.Queue(1)
-
-    async def read() -> None:
-        async with aclosing(pieces):
-            async for piece in pieces:
-                async with asyncio.timeout(STALL_S):
-                    await ready.put(piece)
-
-    def wake(_: asyncio.Task[None]) -> None:
-        if ready.empty():
-            ready.put_nowait(None)
-
-    reader = asyncio.create_task(read())
-    reader.add_done_callback(wake)
-    try:
-        while not (reader.done() and ready.empty()):
-            piece = await ready.get()
-            if piece is not None:
-                yield piece
-        reader.result()
-    finally:
-        reader.cancel()
-        reader.add_done_callback(lambda task: task.cancelled() or task.exception())
