@@ -7,6 +7,8 @@ Source: https://www.sqlite.org/lang_transaction.html, section 2.2.
 
 import asyncio
 import logging
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -29,7 +31,8 @@ _log.addHandler(logging.NullHandler())  # `migrate` configures no log: it says w
 _RECYCLE_S = 1800
 """Connections that are older are opened anew: something on the way may have forgotten them."""
 
-_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON")
+_PRAGMAS = ("synchronous=NORMAL", "foreign_keys=ON")
+_RETRY_S = 0.01
 _MODE = "begin_mode"
 """The execution option that says how a transaction begins on SQLite."""
 _UNCHECKED = "unchecked"
@@ -159,10 +162,30 @@ async def _connected(*place: Any, **options: Any) -> aiosqlite.Connection:
     thread = connection._thread  # noqa: SLF001 - nothing public lets a process end without it, or waits for its end
     thread.daemon = True
     try:
-        return await connection
+        await connection
+        await _write_ahead(connection, options["timeout"])
     except BaseException:
+        await connection.close()
         await asyncio.to_thread(thread.join)
         raise
+    return connection
+
+
+async def _write_ahead(connection: aiosqlite.Connection, wait_s: float) -> None:
+    """Let readers and a writer work beside each other.
+
+    While a new file is turned to that by several at once, SQLite does not wait, but calls it locked at once.
+    """
+    until = time.monotonic() + wait_s
+    while True:
+        try:
+            await connection.execute_fetchall("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+            await asyncio.sleep(_RETRY_S)
+        else:
+            return
 
 
 def _set_up(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -31,7 +31,7 @@ SCHEMA = "dbos"
 _READ_ONLY = "25006"
 """SQLSTATE of a write on a server that has become a replica. Source: PostgreSQL, appendix A."""
 
-_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON")
+_PRAGMAS = ("synchronous=NORMAL", "foreign_keys=ON")
 _TOLD_ELSEWHERE = (
     "Exception encountered in asynchronous workflow:",
     "Exception encountered in background workflow:",
