@@ -47,7 +47,7 @@ class Worker:
 
     def started(self) -> "Worker":
         """Return it as soon as it runs jobs."""
-        until(lambda: self.said("worker_started") or self.process.poll() is not None, f"no start: {self._log}")
+        until(lambda: self.said("jobs_started") or self.process.poll() is not None, f"no start: {self._log}")
         assert self.process.poll() is None, self._log.read_text(encoding="utf-8")
         return self
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from postgresql_server import any_server, fresh_database
 from rendering import FULLEST, Workshop
 from serving import command
 
-SHORT = {"lease_s": "2", "outage_grace_s": "1", "poll_interval_s": "0.1"}
+SHORT = {"lease_s": "4", "outage_grace_s": "1", "poll_interval_s": "0.1"}
 """Settings with which a worker that is gone is noticed soon."""
 
 
@@ -43,14 +43,18 @@ class Scenes:
     migrated_database: str
 
     @contextmanager
-    def scene(self, engine: str, folder: Path, **settings: str) -> Iterator[Scene]:
+    def scene(
+        self, engine: str, folder: Path, settings: Mapping[str, str], *, migrated: bool = True
+    ) -> Iterator[Scene]:
         """Yield a scene with a database of its own; its processes end with the block."""
         if engine == "sqlite":
-            shutil.copy(self.migrated_file, folder / "data.db")
+            if migrated:
+                shutil.copy(self.migrated_file, folder / "data.db")
             url = f"sqlite:///{folder / 'data.db'}"
         else:
             name = f"jobs_{uuid.uuid4().hex}"
-            execute(self.server_url, f"CREATE DATABASE {name} TEMPLATE {self.migrated_database}")
+            template = f" TEMPLATE {self.migrated_database}" if migrated else ""
+            execute(self.server_url, f"CREATE DATABASE {name}{template}")
             url = urlunsplit(urlsplit(self.server_url)._replace(path=f"/{name}"))
         scene = Scene(self.project, folder, url, settings)
         try:
@@ -89,19 +93,19 @@ def stage(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture(params=["sqlite", "postgresql"])
 def scene(request: pytest.FixtureRequest, stage: Scenes, tmp_path: Path) -> Iterator[Scene]:
     """Yield a scene on either engine."""
-    with stage.scene(request.param, tmp_path, **SHORT) as found:
+    with stage.scene(request.param, tmp_path, SHORT) as found:
         yield found
 
 
 @pytest.fixture
 def on_server(stage: Scenes, tmp_path: Path) -> Iterator[Scene]:
     """Yield a scene on PostgreSQL."""
-    with stage.scene("postgresql", tmp_path, **SHORT) as found:
+    with stage.scene("postgresql", tmp_path, SHORT) as found:
         yield found
 
 
 @pytest.fixture
 def on_file(stage: Scenes, tmp_path: Path) -> Iterator[Scene]:
     """Yield a scene on SQLite."""
-    with stage.scene("sqlite", tmp_path, **SHORT) as found:
+    with stage.scene("sqlite", tmp_path, SHORT) as found:
         yield found

@@ -200,6 +200,29 @@ def test_a_schedule_fires_once_over_two_workers(on_server: Scene) -> None:
     assert len(times) == len(set(times))
 
 
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_jobs_wait_for_the_migration(stage: Scenes, tmp_path: Path, engine: str) -> None:
+    """Every process starts before `migrate`, says once what it waits for, and runs jobs after it without a restart."""
+    with stage.scene(engine, tmp_path, SHORT, migrated=False) as scene, scene.serving() as service:
+        runs = service if engine == "sqlite" else scene.worker()
+        until(lambda: [line for line in runs.log() if line["event"] == "jobs_waiting"], "nothing was said")
+        assert (503, "storage_unavailable") == _refused(service)
+        time.sleep(3)  # it asks again meanwhile
+        assert 0 == scene.command("migrate").returncode
+        until(lambda: service.call("GET", "/readyz").status == 200, "not ready")
+        _ask_for(service, 3, 0)
+        all_succeeded(service, 3)
+        events = [(line["event"], line.get("error")) for line in runs.log() if line["event"].startswith("jobs_")]
+        assert ("jobs_started", None) == events[-1]
+        assert len(events) == len(set(events)), events
+        assert 0 == runs.stop()
+
+
+def _refused(service: Service) -> tuple[int, str]:
+    answer = service.call("POST", "/v1/chores?count=1&pause_s=0")
+    return answer.status, answer.code
+
+
 def test_a_file_has_one_process_that_runs_its_jobs(on_file: Scene) -> None:
     """A second server, and a worker, are refused in a line that says what to do; the first goes on."""
     with on_file.serving() as service:

@@ -9,7 +9,7 @@ import pytest
 from chassis.contracts.test_envelope import FAILURE, PROVENANCE
 from object_service.chassis.container import Container
 from object_service.chassis.contracts.context import Context, current, entered
-from object_service.chassis.contracts.envelope import Envelope, Failed, Pending, Running, Succeeded
+from object_service.chassis.contracts.envelope import Envelope, Failed, Failure, Pending, Running, Succeeded
 from object_service.chassis.contracts.json import Json
 from object_service.chassis.contracts.work import LongWork
 from object_service.chassis.work import InProcessRunner, MemoryStore, long_work
@@ -38,6 +38,9 @@ class _Work:
             self.notes.append("cancelled")
             raise
         self.notes.append("ended")
+
+    async def give_up(self, id_: str, payload: Mapping[str, Json], failure: Failure) -> None:
+        raise AssertionError(f"work of a process ends with it: {id_} {payload} {failure}")
 
 
 @pytest.fixture
@@ -103,11 +106,12 @@ async def test_the_deadline_of_the_request_does_not_bind_the_work(runner: InProc
 async def test_a_crash_of_the_work_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Nobody else would tell; who waits is not hurt by it."""
 
-    async def crash(id_: str, payload: Mapping[str, Json]) -> None:
-        raise RuntimeError(f"{id_} {payload}")
+    class Crash(_Work):
+        async def __call__(self, id_: str, payload: Mapping[str, Json]) -> None:
+            raise RuntimeError(f"{id_} {payload}")
 
     runner = InProcessRunner(MemoryStore())
-    runner.register("crash", crash)
+    runner.register("crash", Crash())
     await runner.submit("crash", _pending("dia_1"), {})
     await runner.wait("dia_1")
 
@@ -149,18 +153,19 @@ async def test_closing_stops_everything_together() -> None:
     stopping: list[str] = []
     everyone = asyncio.Event()
 
-    async def stubborn(id_: str, payload: Mapping[str, Json]) -> None:
-        del payload
-        try:
-            await asyncio.Event().wait()
-        finally:
-            stopping.append(id_)
-            if len(stopping) == 3:
-                everyone.set()
-            await everyone.wait()
+    class Stubborn(_Work):
+        async def __call__(self, id_: str, payload: Mapping[str, Json]) -> None:
+            del payload
+            try:
+                await asyncio.Event().wait()
+            finally:
+                stopping.append(id_)
+                if len(stopping) == 3:
+                    everyone.set()
+                await everyone.wait()
 
     runner = InProcessRunner(MemoryStore())
-    runner.register("stubborn", stubborn)
+    runner.register("stubborn", Stubborn())
     for number in range(3):
         await runner.submit("stubborn", _pending(f"dia_{number}"), {})
 

@@ -50,9 +50,9 @@ class Scene:
         finally:
             self.beaten.release()
 
-    def end_lapsed(self) -> None:
+    def end_lapsed(self, executor_id: str) -> None:
         """End what has lapsed."""
-        self.held -= self.lapsed
+        self.held -= self.lapsed - {executor_id}
         self.looked.release()
 
     def holders(self) -> set[str]:

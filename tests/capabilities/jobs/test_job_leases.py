@@ -43,7 +43,7 @@ def test_a_lease_that_lapsed_goes(leases: Leases) -> None:
         leases.take(name)
     _age(leases, "late", 61)
     _age(leases, "in time", 59)
-    leases.end_lapsed()
+    leases.end_lapsed("other")
     assert ({"in time"}, False, True) == (leases.holders(), leases.renew("late"), leases.renew("in time"))
 
 
@@ -52,8 +52,16 @@ def test_a_late_lease_that_nobody_ended_may_go_on(leases: Leases) -> None:
     leases.take("late")
     _age(leases, "late", 600)
     assert leases.renew("late")
-    leases.end_lapsed()
+    leases.end_lapsed("other")
     assert {"late"} == leases.holders()
+
+
+def test_nobody_ends_its_own_lease(leases: Leases) -> None:
+    """A process that was held up for longer than its lease, and finds back first, goes on."""
+    leases.take("late")
+    _age(leases, "late", 600)
+    leases.end_lapsed("late")
+    assert ({"late"}, True) == (leases.holders(), leases.renew("late"))
 
 
 def test_only_the_clock_of_the_database_counts(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +69,7 @@ def test_only_the_clock_of_the_database_counts(leases: Leases, monkeypatch: pyte
     monkeypatch.setattr(time, "time", lambda: 0.0)
     leases.take("one")
     leases.renew("one")
-    leases.end_lapsed()
+    leases.end_lapsed("other")
     with leases.engine.connect() as connection:
         found = connection.execute(
             sa.text("SELECT abs(extract(epoch FROM now()) - renewed_at) FROM template_job_leases")

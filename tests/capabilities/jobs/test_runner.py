@@ -1,8 +1,10 @@
 """Long work as durable jobs: kept with its envelope, awaited, cancelled, and brief where the process is."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -10,10 +12,12 @@ from capabilities.database.samples import PENDING
 from capabilities.jobs.workplace import Workplace, opened
 from object_service.capabilities.database.envelopes import DatabaseStore
 from object_service.capabilities.jobs import management
+from object_service.capabilities.jobs.endings import end_unwritten
 from object_service.capabilities.jobs.records import JobStatus
 from object_service.capabilities.jobs.runner import DurableRunner
 from object_service.chassis.contracts.call import CallRecord
 from object_service.chassis.contracts.envelope import Envelope, Failure, failed, running
+from object_service.chassis.contracts.errors import StorageUnavailableError
 from object_service.chassis.contracts.json import Json
 from object_service.domain.diarization import Diarization
 
@@ -37,10 +41,15 @@ class Work:
             await self.may_end.wait()
             self.ends.append(f"{id_} {payload['n']}")
         except asyncio.CancelledError:
-            self.ends.append(f"{id_} cancelled")
-            envelope = await self.store.load(id_, Diarization, of=NAME)
-            assert envelope is not None
-            await self.store.save(failed(envelope, _CANCELLED, CallRecord(), at=PENDING.provenance.created_at))
+            await self.give_up(id_, payload, _CANCELLED)
+
+    async def give_up(self, id_: str, payload: Mapping[str, Json], failure: Failure) -> None:
+        """Write the end."""
+        assert {"n": 1} == payload
+        self.ends.append(f"{id_} {failure.code}")
+        envelope = await self.store.load(id_, Diarization, of=NAME)
+        assert envelope is not None
+        await self.store.save(failed(envelope, failure, CallRecord(), at=PENDING.provenance.created_at))
 
 
 @dataclass
@@ -122,12 +131,63 @@ async def test_work_whose_process_is_gone_writes_its_end_too(scene: Scene, monke
     found = await scene.envelope("dia_1")
     assert found is not None
     await scene.work.store.save(running(found, at=PENDING.provenance.created_at, progress=None, model=None))
-    statement = "UPDATE {} SET status = 'PENDING', executor_id = 'exe_gone', recovery_attempts = 1"
-    table = "workflow_status" if scene.place.database.dialect == "sqlite" else "dbos.workflow_status"
-    async with scene.place.database.writing() as connection:
-        await connection.exec_driver_sql(statement.format(table))
+    await _write(scene, "status = 'PENDING', executor_id = 'exe_gone', recovery_attempts = 1")
     await scene.runner.cancel("dia_1")
     assert ("failed", ["dia_1 cancelled"]) == (await scene.status("dia_1"), scene.work.ends)
+
+
+async def _write(scene: Scene, values: str) -> None:
+    """Bring a job where processes that ended would have brought it."""
+    table = "workflow_status" if scene.place.database.dialect == "sqlite" else "dbos.workflow_status"
+    async with scene.place.database.writing() as connection:
+        await connection.exec_driver_sql(f"UPDATE {table} SET {values}")  # noqa: S608 - both stand in this file
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [("MAX_RECOVERY_ATTEMPTS_EXCEEDED", "attempts_exhausted"), ("CANCELLED", "cancelled")]
+)
+async def test_the_end_of_work_that_runs_nowhere_is_written(scene: Scene, status: str, code: str) -> None:
+    """Work that is dead, or whose canceller died, ends for its caller too: once, and not before others had time."""
+    began = datetime.now(UTC)
+    await scene.submit("dia_1")
+    await _write(scene, f"status = '{status}', completed_at = {time.time() * 1000:.0f}")
+    await end_unwritten(scene.place.management, after=began, now=began + timedelta(seconds=10))
+    assert ("pending", []) == (await scene.status("dia_1"), scene.work.ends)
+    for _ in range(2):
+        await end_unwritten(scene.place.management, after=began, now=began + timedelta(seconds=60))
+    assert ("failed", [f"dia_1 {code}"]) == (await scene.status("dia_1"), scene.work.ends)
+    assert (await scene.place.management.show("dia_1")).stopped
+
+    await scene.place.management.retry("dia_1")
+    assert not (await scene.place.management.show("dia_1")).stopped
+
+
+async def test_an_end_that_cannot_be_written_keeps_no_other_from_its_own(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A defect of one is told; an outage ends the look, and the next one begins where this one did."""
+    began = datetime.now(UTC)
+    for id_ in ("dia_1", "dia_2"):
+        await scene.submit(id_)
+    await _write(scene, f"status = 'CANCELLED', completed_at = {time.time() * 1000:.0f}")
+    later = began + timedelta(seconds=60)
+    give_up = scene.work.give_up
+
+    async def fail(id_: str, payload: Mapping[str, Json], failure: Failure) -> None:
+        if id_ == "dia_1":
+            raise error
+        await give_up(id_, payload, failure)
+
+    declared = scene.place.jobs.declared
+    monkeypatch.setitem(declared, NAME, replace(declared[NAME], give_up=fail))
+    error: Exception = StorageUnavailableError("away")
+    with pytest.raises(StorageUnavailableError):
+        await end_unwritten(scene.place.management, after=began, now=later)
+    error = ZeroDivisionError("defect")
+    await end_unwritten(scene.place.management, after=began, now=later)
+    assert ["dia_2 cancelled"] == scene.work.ends
+    (line,) = [line for line in caplog.records if line.message == "job_end_not_written"]
+    assert ("dia_1", "ZeroDivisionError: defect") == (vars(line)["job_id"], vars(line)["error"])
 
 
 async def test_running_work_is_awaited_and_cancelled(url: str) -> None:

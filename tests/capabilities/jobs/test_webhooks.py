@@ -16,7 +16,7 @@ from capabilities.database.samples import DIARIZED, FAILED, PENDING, RUNNING, pr
 from capabilities.jobs.migrated import ENGINES, NewDatabase
 from capabilities.jobs.workplace import Workplace, opened
 from object_service.capabilities.jobs import webhooks
-from object_service.capabilities.jobs.internals import postpone
+from object_service.capabilities.jobs.internals import put_back
 from object_service.capabilities.jobs.jobs import Jobs, key_id
 from object_service.capabilities.jobs.records import JobRecord, JobStatus
 from object_service.capabilities.jobs.webhook_settings import WebhookSection
@@ -257,7 +257,7 @@ async def test_envelope_and_announcement_are_one_change(office: Office) -> None:
     assert None is await office.store.load(envelope.id, Diarization, of="diarization")
 
 
-async def test_only_who_runs_a_job_postpones_it(office: Office) -> None:
+async def test_only_who_runs_a_job_puts_it_back(office: Office) -> None:
     """A run that was taken over changes nothing."""
     begun, on = asyncio.Event(), asyncio.Event()
 
@@ -268,7 +268,7 @@ async def test_only_who_runs_a_job_postpones_it(office: Office) -> None:
     id_ = await office.workplace.begin(work)
     await begun.wait()
     client = office.workplace.jobs.client
-    assert not await asyncio.to_thread(postpone, client, id_, "exe_other", 1.0)
+    assert not await asyncio.to_thread(put_back, client, id_, "exe_other", 1.0)
     on.set()
     assert JobStatus.SUCCEEDED == (await office.workplace.ended(id_)).status
 

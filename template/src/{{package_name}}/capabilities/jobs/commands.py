@@ -102,7 +102,7 @@ def _line(job: "JobRecord") -> str:
 
 
 def _work(session: Session) -> None:
-    from .serving import run_until  # noqa: PLC0415 - brings SQLAlchemy and DBOS
+    from .serving import run_until_stopped  # noqa: PLC0415 - brings SQLAlchemy and DBOS
 
     settings = session.settings()
 
@@ -111,7 +111,7 @@ def _work(session: Session) -> None:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, container.stopping.begin)
-            await run_until(container, settings)
+            await run_until_stopped(container, settings)
 
     try:
         asyncio.run(started())

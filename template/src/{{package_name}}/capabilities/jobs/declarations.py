@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from ...chassis.contracts.envelope import Failure
 from ...chassis.contracts.json import Json
 
 DEFAULT_QUEUE = "jobs"
@@ -11,13 +12,16 @@ DEFAULT_QUEUE = "jobs"
 type JobFunction = Callable[[str, Mapping[str, Json]], Awaitable[Json]]
 """The code of a job: takes its id and its payload, returns plain JSON."""
 
+type GiveUp = Callable[[str, Mapping[str, Json], Failure], Awaitable[None]]
+"""Writes how a job ended that was cancelled, or is dead: takes its id, its payload and the reason."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A kind of job; `timeout_s` is the time of one run, None for no limit, and `max_attempts` follows the settings.
 
-    With `ends_itself`, its code writes down how it ended: where it is cancelled and runs nowhere, it is called with
-    nothing but its cancellation ahead.
+    With `give_up`, its code writes down how it ended; where it runs nowhere, `give_up` does so, and a second time
+    changes nothing.
     """
 
     name: str
@@ -25,7 +29,7 @@ class Job:
     queue: str = DEFAULT_QUEUE
     timeout_s: float | None = None
     max_attempts: int | None = None
-    ends_itself: bool = False
+    give_up: GiveUp | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ from .jobs import Jobs, key_id, reached
 from .leases import Leases
 from .runs import Runs
 from .settings import JobsSection
-from .takeover import executors, hand_over_all
+from .takeover import executors, hand_over_all, put_all_back
 
 _SETTLE_S = 5
 """How long the engine waits for jobs that were interrupted."""
@@ -121,7 +121,7 @@ class Executor:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="asyncio"))
         left = 0
         try:
-            left = await asyncio.to_thread(hand_over_all, self._jobs.client, self.id)
+            left = await asyncio.to_thread(put_all_back, self._jobs.client, self.id)
         except SQLAlchemyError as error:
             _log.warning("jobs_not_handed_back", extra={"error": f"{type(error).__name__}: {error}"})
         await asyncio.to_thread(self._held.close)

@@ -105,7 +105,7 @@ class Heartbeat:
                 _log.warning("jobs_not_taken_over", extra={"error": f"{type(error).__name__}: {error}"})
 
     def _take_over(self) -> None:
-        self._leases.end_lapsed()
+        self._leases.end_lapsed(self._executor_id)
         # Whoever runs a job took a lease before: in this order nobody is missed who has just begun.
         running = set(self._succession.executors())
         for executor_id in sorted(running - self._leases.holders()):

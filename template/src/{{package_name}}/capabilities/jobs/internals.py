@@ -3,7 +3,7 @@
 Relied on, in DBOS 3.4: `DBOSClient._sys_db`, its `run_migrations()` and `verify_migrations()`, and its
 `reenqueue_for_recovery(job, executors, queue)`, which returns a running job to its queue if, and only if, it still
 belongs to one of the executors. Whoever ran it before can then record nothing any more: each run has a token.
-`postpone` writes what that writes, and DELAYED with its time in place of ENQUEUED, to `_sys_db.tables`.
+`put_back` writes what that writes to `_sys_db.tables`, with DELAYED and its time in place of ENQUEUED where need be.
 `verify_migrations` and `reenqueue_for_recovery` have no public counterpart without an executor in the process. The
 names of its tables come from `SystemSchema`.
 """
@@ -40,17 +40,18 @@ def hand_over(client: DBOSClient, job_id: str, executor_id: str, queue: str) -> 
     return bool(_system(client).reenqueue_for_recovery(job_id, [executor_id], queue))
 
 
-def postpone(client: DBOSClient, job_id: str, executor_id: str, until: float) -> bool:
+def put_back(client: DBOSClient, job_id: str, executor_id: str, until: float | None = None) -> bool:
     """Return a running job of an executor to its queue, not to be begun before a time; tell whether it was still its.
 
-    Its next beginning does not count as another attempt.
+    It was no fault of the job: its next beginning does not count as another attempt.
     """
     table = _system(client).tables.workflow_status
     own = table.c.workflow_uuid == job_id, table.c.status == "PENDING", table.c.executor_id == executor_id
     statement = sa.update(table).where(*own)
+    if until is not None:
+        statement = statement.values(delay_until_epoch_ms=round(until * 1000))
     statement = statement.values(
-        status="DELAYED",
-        delay_until_epoch_ms=round(until * 1000),
+        status="ENQUEUED" if until is None else "DELAYED",
         owner_xid=None,
         started_at_epoch_ms=None,
         updated_at=round(time.time() * 1000),

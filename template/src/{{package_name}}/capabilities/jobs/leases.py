@@ -45,9 +45,10 @@ class Leases:
         """Give a lease back."""
         self._changed(self._of(executor_id, sa.delete(LEASES)))
 
-    def end_lapsed(self) -> None:
-        """Delete every lease that has lapsed."""
-        self._changed(sa.delete(LEASES).where(LEASES.c.renewed_at < _NOW - self.lease_s))
+    def end_lapsed(self, executor_id: str) -> None:
+        """Delete every lease that has lapsed but that of an executor: whoever asks is alive, however slow."""
+        lapsed = LEASES.c.renewed_at < _NOW - self.lease_s
+        self._changed(sa.delete(LEASES).where(lapsed, LEASES.c.executor_id != executor_id))
 
     def holders(self) -> set[str]:
         """Return the executors that have a lease."""

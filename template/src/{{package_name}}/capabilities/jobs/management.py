@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from ...chassis.contracts.context import Context, entered
 from ...chassis.contracts.errors import RequestError
 from ...chassis.contracts.identity import new_id
-from ...chassis.contracts.json import Json
-from .declarations import DEFAULT_QUEUE, JobFunction
+from ...chassis.contracts.json import Json, timestamp
+from .declarations import DEFAULT_QUEUE
 from .jobs import Jobs, reached
 from .records import ENGINE_STATUS, STOPPED, JobRecord, JobStatus, record_of
 
@@ -20,6 +21,7 @@ STOP_S = 10.0
 _UNSTORABLE = "\0"
 """No text that PostgreSQL keeps has it, and it refuses to be asked for one."""
 
+_UNSUCCESSFUL = sorted({ENGINE_STATUS[status] for status in JobStatus if status.finished} - {"SUCCESS"})
 _PAGE = 200
 _LOOK_S = 0.5
 _FIRST_S, _LONGEST_S = 0.05, 1.0
@@ -111,12 +113,12 @@ class JobManagement:
         if record.status is not JobStatus.CANCELLED:
             raise RequestError(f"The job has ended already: {record.status}.", code="already_finished", location="path")
         declared = self._jobs.declared.get(record.name)
-        if declared is None or not declared.ends_itself:
+        if declared is None or declared.give_up is None:
             return record
         waits = before.status in (JobStatus.ENQUEUED, JobStatus.DELAYED) or not before.attempts
         last = record if waits else await self.until(id_, lambda now: bool(now.stopped), within_s=STOP_S)
         if last is not None and not last.stopped:
-            await self._end(last, declared.function)
+            await self.end(last)
         return await self.show(id_)
 
     async def until(
@@ -131,14 +133,22 @@ class JobManagement:
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 1.5, _LONGEST_S)
 
-    async def _end(self, record: JobRecord, work: JobFunction) -> None:
-        payload = await self.payload(record.id)
-        with entered(Context(record.correlation_id or new_id("cor"), None, record.traceparent)):
-            task = asyncio.ensure_future(work(record.id, payload))
-        await asyncio.sleep(0)  # a task that is cancelled before its first step never runs
-        task.cancel()
-        await asyncio.wait([task])
+    async def end(self, record: JobRecord) -> None:
+        """Have a job that ended where its code could not write that down do so now; it runs nowhere."""
+        declared = self._jobs.declared.get(record.name)
+        if declared is not None and declared.give_up is not None and record.error is not None:
+            with entered(Context(record.correlation_id or new_id("cor"), None, record.traceparent)):
+                await declared.give_up(record.id, await self.payload(record.id), record.error)
         await self._jobs.annotate(record.id, {STOPPED: True})
+
+    async def unwritten(self, *, after: datetime, before: datetime) -> list[JobRecord]:
+        """Return the jobs that ended in a time without success, and whose code may not have written that down."""
+        names = [job.name for job in self._jobs.declared.values() if job.give_up is not None]
+        asked: dict[str, Any] = {"completed_after": timestamp(after), "completed_before": timestamp(before)}
+        asked |= {"name": names, "status": _UNSUCCESSFUL, "load_input": False}
+        with reached():
+            found = await self._jobs.client.list_workflows_async(**asked) if names else []
+        return [record for record in map(record_of, found) if not record.stopped]
 
     async def retry(self, id_: str) -> JobRecord:
         """Enqueue a job again that has ended without success; its completed steps are not repeated.
@@ -151,6 +161,8 @@ class JobManagement:
             message = f"The job is {record.status}; only one that ended without success can be tried again."
             raise RequestError(message, code="conflict", location="path")
         declared = self._jobs.declared.get(record.name)
+        if record.stopped:
+            await self._jobs.annotate(id_, {STOPPED: False})
         queue = record.queue or (DEFAULT_QUEUE if declared is None else declared.queue)
         with reached():
             if record.status is JobStatus.FAILED:

@@ -59,9 +59,10 @@ _ENDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """What is known of a job; `attempts` counts how often it was begun, `progress` goes from 0 to 1.
+    """What is known of a job; `progress` goes from 0 to 1.
 
-    `stopped` tells that the code of a cancelled job has ended.
+    `attempts` counts how often it was begun, but not after it was postponed, or handed back in good order. `stopped`
+    tells that the code of a cancelled job has ended, or that the end of other work is written.
     """
 
     id: str

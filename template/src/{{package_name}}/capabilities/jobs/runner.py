@@ -32,7 +32,7 @@ class DurableRunner:
 
     def register(self, name: str, work: Work) -> None:
         """Tell what to call for submissions under `name`."""
-        self._jobs.register(name, work, ends_itself=True)
+        self._jobs.register(name, work, give_up=work.give_up)
         self._brief.register(name, work)
 
     async def submit(self, name: str, envelope: Pending, payload: Mapping[str, Json]) -> None:

@@ -13,13 +13,13 @@ from ...chassis.contracts.context import Context, entered
 from ...chassis.contracts.errors import ServiceError, StorageUnavailableError
 from ...chassis.contracts.identity import new_id
 from ...chassis.contracts.json import Json
-from .declarations import Job
-from .internals import postpone
+from .declarations import DEFAULT_QUEUE, Job
+from .internals import hand_over, put_back
 from .jobs import Jobs, reached
 from .records import CALLER, CORRELATION_ID, KEY, STOPPED, TRACEPARENT
 from .running import RUN, Body, Interrupted, Postponed, Run
 from .serializer import JsonSerializer
-from .takeover import return_to_queue, running_on
+from .takeover import running_on
 
 WATCH_S = 1.0
 """How often a process asks which of its jobs were cancelled elsewhere, or have used up their time."""
@@ -102,7 +102,7 @@ class Runs:
         elif until is not None:
             try:
                 with reached():
-                    await asyncio.to_thread(postpone, self._jobs.client, run.id, self._executor_id, until)
+                    await asyncio.to_thread(put_back, self._jobs.client, run.id, self._executor_id, until)
             except ServiceError:
                 self._waiting.add(run.id)  # begun again too early, it postpones itself once more
 
@@ -143,8 +143,12 @@ class Runs:
         absent = {one.workflow_id for one in claimed} - self._runs.keys()
         self._strayed = {id_: self._strayed.get(id_, now) for id_ in absent}
         for id_, since in list(self._strayed.items()):
-            if id_ in self._waiting or now - since >= STRAYED_S:
+            waiting = id_ in self._waiting
+            if waiting or now - since >= STRAYED_S:
                 self._waiting.discard(id_)
                 del self._strayed[id_]
-                await asyncio.to_thread(return_to_queue, client, id_, self._executor_id)
+                if waiting:
+                    await asyncio.to_thread(put_back, client, id_, self._executor_id)
+                else:
+                    await asyncio.to_thread(hand_over, client, id_, self._executor_id, DEFAULT_QUEUE)
                 _log.warning("job_given_back", extra={"job_id": id_})

@@ -19,6 +19,7 @@ from ...chassis.identity import SERVICE
 from ...chassis.metrics import Metrics
 from ..database.database import Database
 from ..database.settings import DatabaseSection
+from .endings import keep_ending
 from .engine import open_client, open_engine, sync_url
 from .executor import Executor
 from .internals import behind
@@ -81,29 +82,55 @@ def uploads_folder(section: JobsSection, database: DatabaseSection) -> Path:
 
 @asynccontextmanager
 async def running_jobs(container: Container, settings: Settings) -> AsyncIterator[None]:
-    """Run jobs during the block; everything is declared by now.
+    """Run jobs during the block, once the database is there and migrated; everything is declared by now.
 
     At its end, or earlier as soon as the service is about to stop, they are drained, or handed back: the last requests
     and the last jobs have the time until the end together.
+
+    Raises:
+        ServiceError: if it is of no use to wait.
     """
     executor = container[Executor]
-    await executor.start()
-    deleting = asyncio.create_task(keep_deleting(container[Jobs], settings[JobsSection].retention_days))
-    ending = asyncio.create_task(_end_with(container, executor))
+    obstacle = await _obstacle(executor, None)
+    running = asyncio.create_task(_run(container, settings, executor, obstacle))
     try:
         yield
     finally:
-        deleting.cancel()
         if not container.stopping.begun:
-            ending.cancel()
-            await executor.stop()
-        await asyncio.gather(ending, return_exceptions=True)
+            running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await executor.stop()
 
 
-async def _end_with(container: Container, executor: Executor) -> None:
-    while await container.stopping.pause(3600):
-        pass
+async def _run(container: Container, settings: Settings, executor: Executor, obstacle: str | None) -> None:
+    """Run jobs until the service is about to stop; as long as something is in the way, try again and again."""
+    while obstacle is not None:
+        if not await container.stopping.pause(_ASK_AGAIN_S):
+            return
+        obstacle = await _obstacle(executor, obstacle)
+    deleting = asyncio.create_task(keep_deleting(container[Jobs], settings[JobsSection].retention_days))
+    ending = asyncio.create_task(keep_ending(container[JobManagement]))
+    try:
+        while await container.stopping.pause(3600):
+            pass
+    finally:
+        deleting.cancel()
+        ending.cancel()
     await executor.stop()
+
+
+async def _obstacle(executor: Executor, known: str | None) -> str | None:
+    """Start to run jobs; return what is in the way, and tell of it unless it is known."""
+    try:
+        await executor.start()
+    except Exception as error:
+        if known is None and not (isinstance(error, ServiceError) and error.retryable):
+            raise
+        reason = str(error) if isinstance(error, ServiceError) else f"{type(error).__name__}: {error}"
+        if reason != known:
+            _log.warning("jobs_waiting", extra={"error": reason})
+        return reason
+    return None
 
 
 @asynccontextmanager
@@ -122,22 +149,9 @@ def _embeds(settings: Settings) -> bool:
     return settings[DatabaseSection].dialect == "sqlite"
 
 
-async def run_until(container: Container, settings: Settings) -> None:
-    """Run jobs until the service is about to stop, waiting for the database and its migration where need be."""
+async def run_until_stopped(container: Container, settings: Settings) -> None:
+    """Run jobs until the service is about to stop."""
     container[DurableRunner].stays = True
-    told = False
-    while True:
-        try:
-            async with running_jobs(container, settings):
-                _log.info("worker_started")
-                while await container.stopping.pause(3600):
-                    pass
-        except ServiceError as error:
-            if not error.retryable:
-                raise
-            if not told:
-                _log.warning("worker_waiting", extra={"error": str(error)})
-            told = True
-            if await container.stopping.pause(_ASK_AGAIN_S):
-                continue
-        return
+    async with running_jobs(container, settings):
+        while await container.stopping.pause(3600):
+            pass

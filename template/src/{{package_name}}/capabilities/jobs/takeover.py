@@ -8,7 +8,7 @@ from typing import Any
 from dbos import DBOSClient, WorkflowStatus
 
 from .declarations import DEFAULT_QUEUE
-from .internals import hand_over
+from .internals import hand_over, put_back
 
 _RUNNING: dict[str, Any] = {"status": "PENDING", "load_input": False, "load_output": False}
 
@@ -24,10 +24,11 @@ def running_on(client: DBOSClient, executor_id: str) -> list[WorkflowStatus]:
 
 
 def hand_over_all(client: DBOSClient, executor_id: str) -> int:
-    """Return the running jobs of an executor to their queues, and how many there were."""
-    return sum(return_to_queue(client, one.workflow_id, executor_id) for one in running_on(client, executor_id))
+    """Return the running jobs of an executor that has ended to their queues, and how many there were."""
+    found = running_on(client, executor_id)
+    return sum(hand_over(client, one.workflow_id, executor_id, DEFAULT_QUEUE) for one in found)
 
 
-def return_to_queue(client: DBOSClient, job_id: str, executor_id: str) -> bool:
-    """Return one running job to its queue; tell whether it still belonged to the executor."""
-    return hand_over(client, job_id, executor_id, DEFAULT_QUEUE)
+def put_all_back(client: DBOSClient, executor_id: str) -> int:
+    """Return the running jobs of an executor that ends in good order to their queues, and how many there were."""
+    return sum(put_back(client, one.workflow_id, executor_id) for one in running_on(client, executor_id))

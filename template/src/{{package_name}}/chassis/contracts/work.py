@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from .envelope import Envelope, Notice, Pending, Succeeded
+from .envelope import Envelope, Failure, Notice, Pending, Succeeded
 from .json import Json
 
 
@@ -33,7 +33,16 @@ async def unkept(_: Succeeded[Any]) -> tuple[Notice, ...]:
     return ()
 
 
-type Work = Callable[[str, Mapping[str, Json]], Awaitable[None]]
+class Work(Protocol):
+    """Long work of an object; it may be begun again when the process that ran it has ended."""
+
+    async def __call__(self, id_: str, payload: Mapping[str, Json]) -> None:
+        """Do the work and write how it ended, also when it is cancelled."""
+        ...
+
+    async def give_up(self, id_: str, payload: Mapping[str, Json], failure: Failure) -> None:
+        """Write that the work ended like this, which runs nowhere; where a retry makes sense, leave what it needs."""
+        ...
 
 
 class WorkRunner(Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...chassis.contracts.call import CallRecord, recording
 from ...chassis.contracts.clock import Clock
-from ...chassis.contracts.envelope import Envelope, Failed, Failure, Finished, failed, running, succeeded
+from ...chassis.contracts.envelope import Envelope, Failed, Failure, Finished, Succeeded, failed, running, succeeded
 from ...chassis.contracts.errors import (
     AdapterNotFoundError,
     AdapterPermanentError,
@@ -72,18 +72,18 @@ class DiarizationWork:
 
     async def __call__(self, id_: str, payload: Mapping[str, Json]) -> None:
         """Await the provider's job and write the end, whatever it is."""
-        job_id, provider = str(payload["job_id"]), self._providers.choose(str(payload["provider"]))
+        job_id, name = str(payload["job_id"]), str(payload["provider"])
         audio = domain.AudioFile.of(payload["audio"])
         with recording() as record:
             record.attempts = int(str(payload["attempts"]))
             try:
-                await self._end(await self._await_any(id_, provider, job_id, audio, record))
+                await self._end(await self._await_any(id_, name, job_id, audio, record))
             except StorageUnavailableError:
                 raise  # nothing can be written, and nothing is lost: the work is begun again
             except ServiceError as error:
                 await self._fail(id_, Failure.of(error), record, reason=str(error))
             except asyncio.CancelledError:
-                await self._stop(provider, job_id)
+                await self._stop(name, job_id)
                 await self._fail(id_, CANCELLED, record)
             except Exception:
                 await self._fail(id_, _DEFECT, record)
@@ -91,10 +91,18 @@ class DiarizationWork:
                 raise
         await self._discard(audio)
 
-    async def _await_any(
-        self, id_: str, provider: Chosen, job_id: str, audio: domain.AudioFile, record: CallRecord
-    ) -> Ended:
+    async def give_up(self, id_: str, payload: Mapping[str, Json], failure: Failure) -> None:
+        """Write that the work ended like this; the provider's job and the audio stay for a retry that makes sense."""
+        if isinstance(await self._tools.load(id_), Succeeded | Failed):
+            return
+        if not failure.retryable:
+            await self._stop(str(payload["provider"]), str(payload["job_id"]))
+            await self._discard(domain.AudioFile.of(payload["audio"]))
+        await self._fail(id_, failure, CallRecord(attempts=int(str(payload["attempts"]))))
+
+    async def _await_any(self, id_: str, name: str, job_id: str, audio: domain.AudioFile, record: CallRecord) -> Ended:
         """Await the job; one that the provider does not know any more is started again while the recording is there."""
+        provider = self._providers.choose(name)
         try:
             return await self._await_job(id_, provider, job_id, record)
         except AdapterNotFoundError as lost:
@@ -106,7 +114,7 @@ class DiarizationWork:
             try:
                 return await self._await_job(id_, provider, job_id, record)
             except asyncio.CancelledError:
-                await self._stop(provider, job_id)
+                await self._stop(name, job_id)
                 raise
 
     async def _discard(self, audio: domain.AudioFile) -> None:
@@ -146,7 +154,7 @@ class DiarizationWork:
         except (AdapterNotFoundError, StorageUnavailableError):
             raise
         except ServiceError:
-            await self._stop(provider, job_id)  # nobody will know what comes of it
+            await self._stop(provider.name, job_id)  # nobody will know what comes of it
             raise
         envelope, job = await self._tools.load(id_), polled.snapshot
         if job.state is domain.ProviderState.CANCELLED:
@@ -156,8 +164,8 @@ class DiarizationWork:
             raise AdapterPermanentError(message, adapter=provider.name, operation="run")
         return succeeded(envelope, job.result, record, at=self._clock.now(), model=job.model)
 
-    async def _stop(self, provider: Chosen, job_id: str) -> None:
+    async def _stop(self, name: str, job_id: str) -> None:
         try:
-            await provider.port.cancel(job_id)
+            await self._providers.choose(name).port.cancel(job_id)
         except ServiceError as error:
-            _log.warning("provider_cancel_failed", extra={"provider": provider.name, "code": error.code})
+            _log.warning("provider_cancel_failed", extra={"provider": name, "code": error.code})
