@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,20 @@ async def test_a_disk_that_knows_no_locks_is_used_all_the_same(
     (line,) = caplog.records
     assert ("spool_lock_failed", logging.WARNING) == (line.message, line.levelno)
     await spool.aclose()
+
+
+async def test_a_shared_folder_loses_forgotten_uploads_only(tmp_path: Path) -> None:
+    """What nobody discarded for a week goes with the next upload; whatever else lies there stays, at the end too."""
+    spool, other = Spool(tmp_path / "shared"), tmp_path / "shared" / "app.db"
+    forgotten, waiting = [(await spool.store(io.BytesIO(b"a"))).path for _ in range(2)]
+    other.write_bytes(b"not ours")
+    for file, days in ((forgotten, 8), (waiting, 6), (other, 80)):
+        os.utime(file, (time.time() - days * 86400,) * 2)
+    last = (await spool.store(io.BytesIO(b"b"))).path
+    await spool.aclose()
+
+    assert sorted((waiting, other, last)) == entries(tmp_path / "shared")
+    assert 0 == other.parent.stat().st_mode & 0o077
 
 
 def test_a_file_is_described_where_it_lies(tmp_path: Path) -> None:

@@ -102,14 +102,22 @@ async def put_file(client: "httpx2.AsyncClient", url: str, file: Path, *, adapte
     where = Where(adapter=adapter, operation=operation)
     headers = {"Content-Length": str((await asyncio.to_thread(file.stat)).st_size)}
     headers |= {} if "://" in url else _headers()
-    async with aclosing(_pieces(file)) as content:  # also what breaks off leaves no open file
+    async with aclosing(_pieces(file)) as content:  # also what breaks off
         await _send(client, "PUT", url, where, None, headers=headers, content=content)
 
 
 async def _pieces(file: Path) -> AsyncGenerator[bytes]:
-    with await asyncio.to_thread(file.open, "rb") as source:
-        while piece := await asyncio.to_thread(source.read, _PIECE_BYTES):
-            yield piece
+    begin = 0
+    while piece := await asyncio.to_thread(_piece, file, begin):
+        begin += len(piece)
+        yield piece
+
+
+def _piece(file: Path, begin: int) -> bytes:
+    """Return a part of a file; it is open in this thread only, where nobody's cancellation leaves it so."""
+    with file.open("rb") as source:
+        source.seek(begin)
+        return source.read(_PIECE_BYTES)
 
 
 async def _send(

@@ -134,6 +134,7 @@ def keeping(container: "Container") -> Keep:
 _PIECE_BYTES = 1024 * 1024
 _FORGOTTEN_S = 7 * 24 * 3600
 _PREFIX, _UPLOADS = f"{SERVICE}-spool-", "uploads"
+_UPLOAD = f"{SERVICE}-upload-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ class Spool:
         if self._folder is None:
             self._files.mkdir(0o700, parents=True, exist_ok=True)
             _remove_older(self._files, time.time() - _FORGOTTEN_S)
-        with tempfile.NamedTemporaryFile(dir=self._files, delete=False) as target:
+        with tempfile.NamedTemporaryFile(dir=self._files, prefix=_UPLOAD, delete=False) as target:
             while piece := source.read(_PIECE_BYTES):
                 digest.update(piece)
                 size += len(piece)
@@ -207,7 +208,7 @@ def _lock(folder: Path, until: ExitStack) -> None:
 
 
 def _remove_older(folder: Path, limit: float) -> None:
-    for upload in folder.iterdir():
+    for upload in folder.glob(f"{_UPLOAD}*"):  # whoever names a folder may keep other things there
         with suppress(OSError):
             if upload.stat().st_mtime < limit:
                 upload.unlink()

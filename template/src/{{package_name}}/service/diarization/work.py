@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from ...chassis.contracts.call import CallRecord, recording
@@ -74,10 +75,16 @@ class DiarizationWork:
         """Await the provider's job and write the end, whatever it is."""
         job_id, name = str(payload["job_id"]), str(payload["provider"])
         audio = domain.AudioFile.of(payload["audio"])
+        known = await self._tools.load(id_)
+        if isinstance(known, Succeeded):  # the process ended before anybody knew that the work had
+            await self._discard(audio)
+            return
+        # Work that is begun again has no more time than work that is not; work that had ended has its time anew.
+        since = self._clock.now() if isinstance(known, Failed) else known.provenance.created_at
         with recording() as record:
             record.attempts = int(str(payload["attempts"]))
             try:
-                await self._end(await self._await_any(id_, name, job_id, audio, record))
+                await self._end(await self._await_any(id_, name, job_id, audio, record, since))
             except StorageUnavailableError:
                 raise  # nothing can be written, and nothing is lost: the work is begun again
             except ServiceError as error:
@@ -100,11 +107,13 @@ class DiarizationWork:
             await self._discard(domain.AudioFile.of(payload["audio"]))
         await self._fail(id_, failure, CallRecord(attempts=int(str(payload["attempts"]))))
 
-    async def _await_any(self, id_: str, name: str, job_id: str, audio: domain.AudioFile, record: CallRecord) -> Ended:
+    async def _await_any(
+        self, id_: str, name: str, job_id: str, audio: domain.AudioFile, record: CallRecord, since: datetime
+    ) -> Ended:
         """Await the job; one that the provider does not know any more is started again while the recording is there."""
         provider = self._providers.choose(name)
         try:
-            return await self._await_job(id_, provider, job_id, record)
+            return await self._await_job(id_, provider, job_id, record, since)
         except AdapterNotFoundError as lost:
             if not await asyncio.to_thread(audio.path.exists):
                 raise
@@ -112,7 +121,7 @@ class DiarizationWork:
             asked = domain.DiarizationParams.of((await self._tools.load(id_)).provenance.params)
             job_id = await provider.port.start(audio, asked, max_duration_s=self._tools.max_duration_s)
             try:
-                return await self._await_job(id_, provider, job_id, record)
+                return await self._await_job(id_, provider, job_id, record, self._clock.now())
             except asyncio.CancelledError:
                 await self._stop(name, job_id)
                 raise
@@ -132,7 +141,7 @@ class DiarizationWork:
             fields |= {"code": envelope.error.code, "error": reason or envelope.error.message}
         _log.log(level, "diarization_ended", extra=fields)
 
-    async def _await_job(self, id_: str, provider: Chosen, job_id: str, record: CallRecord) -> Ended:
+    async def _await_job(self, id_: str, provider: Chosen, job_id: str, record: CallRecord, since: datetime) -> Ended:
         async def read() -> domain.ProviderJob:
             job = await provider.port.get(job_id)
             if job.state is domain.ProviderState.RUNNING:
@@ -144,9 +153,7 @@ class DiarizationWork:
         try:
             # First of all: a provider may tell the end at any moment.
             with self._awaited.job(provider.name, job_id, id_) as told:
-                # Work that is begun again has no more time than work that is not.
-                passed_s = (self._clock.now() - (await self._tools.load(id_)).provenance.created_at).total_seconds()
-                timeout_s = max(0.0, limit_s - passed_s)
+                timeout_s = max(0.0, limit_s - (self._clock.now() - since).total_seconds())
                 word = told if isinstance(provider.port, domain.Notifying) else None
                 polled = await self._tools.poll(read, lambda job: job.state.ended, timeout_s=timeout_s, told=word)
             if polled.outcome is PollOutcome.TIMED_OUT:
