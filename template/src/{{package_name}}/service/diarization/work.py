@@ -75,16 +75,10 @@ class DiarizationWork:
         """Await the provider's job and write the end, whatever it is."""
         job_id, name = str(payload["job_id"]), str(payload["provider"])
         audio = domain.AudioFile.of(payload["audio"])
-        known = await self._tools.load(id_)
-        if isinstance(known, Succeeded):  # the process ended before anybody knew that the work had
-            await self._discard(audio)
-            return
-        # Work that is begun again has no more time than work that is not; work that had ended has its time anew.
-        since = self._clock.now() if isinstance(known, Failed) else known.provenance.created_at
         with recording() as record:
             record.attempts = int(str(payload["attempts"]))
             try:
-                await self._end(await self._await_any(id_, name, job_id, audio, record, since))
+                await self._end(await self._await_any(id_, name, job_id, audio, record))
             except StorageUnavailableError:
                 raise  # nothing can be written, and nothing is lost: the work is begun again
             except ServiceError as error:
@@ -107,13 +101,11 @@ class DiarizationWork:
             await self._discard(domain.AudioFile.of(payload["audio"]))
         await self._fail(id_, failure, CallRecord(attempts=int(str(payload["attempts"]))))
 
-    async def _await_any(
-        self, id_: str, name: str, job_id: str, audio: domain.AudioFile, record: CallRecord, since: datetime
-    ) -> Ended:
+    async def _await_any(self, id_: str, name: str, job_id: str, audio: domain.AudioFile, record: CallRecord) -> Ended:
         """Await the job; one that the provider does not know any more is started again while the recording is there."""
         provider = self._providers.choose(name)
         try:
-            return await self._await_job(id_, provider, job_id, record, since)
+            return await self._await_job(id_, provider, job_id, record)
         except AdapterNotFoundError as lost:
             if not await asyncio.to_thread(audio.path.exists):
                 raise
@@ -121,7 +113,7 @@ class DiarizationWork:
             asked = domain.DiarizationParams.of((await self._tools.load(id_)).provenance.params)
             job_id = await provider.port.start(audio, asked, max_duration_s=self._tools.max_duration_s)
             try:
-                return await self._await_job(id_, provider, job_id, record, self._clock.now())
+                return await self._await_job(id_, provider, job_id, record, since=self._clock.now())
             except asyncio.CancelledError:
                 await self._stop(name, job_id)
                 raise
@@ -141,7 +133,9 @@ class DiarizationWork:
             fields |= {"code": envelope.error.code, "error": reason or envelope.error.message}
         _log.log(level, "diarization_ended", extra=fields)
 
-    async def _await_job(self, id_: str, provider: Chosen, job_id: str, record: CallRecord, since: datetime) -> Ended:
+    async def _await_job(
+        self, id_: str, provider: Chosen, job_id: str, record: CallRecord, since: datetime | None = None
+    ) -> Ended:
         async def read() -> domain.ProviderJob:
             job = await provider.port.get(job_id)
             if job.state is domain.ProviderState.RUNNING:
@@ -153,7 +147,12 @@ class DiarizationWork:
         try:
             # First of all: a provider may tell the end at any moment.
             with self._awaited.job(provider.name, job_id, id_) as told:
-                timeout_s = max(0.0, limit_s - (self._clock.now() - since).total_seconds())
+                known = await self._tools.load(id_)
+                if isinstance(known, Succeeded):  # the process ended before anybody knew that the work had
+                    return known
+                # Work that is begun again has no more time than work that is not; after its end it has its time anew.
+                begun = since or (self._clock.now() if isinstance(known, Failed) else known.provenance.created_at)
+                timeout_s = max(0.0, limit_s - (self._clock.now() - begun).total_seconds())
                 word = told if isinstance(provider.port, domain.Notifying) else None
                 polled = await self._tools.poll(read, lambda job: job.state.ended, timeout_s=timeout_s, told=word)
             if polled.outcome is PollOutcome.TIMED_OUT:
