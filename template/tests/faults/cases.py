@@ -24,8 +24,8 @@ FINE = Answer()
 class Step:
     """Some calls, and what must come of them: how often which code (200 is `succeeded`), wire attempts, seconds.
 
-    Calls run one after another, or all `at_once`; `leave_s` is after how long the callers hang up, or the first
-    `leaving` of them.
+    Calls run one after another, or all `at_once`; `leave_s` is how long after the last wire attempt the callers hang
+    up, or the first `leaving` of them.
     """
 
     codes: Mapping[str, Count]
@@ -185,7 +185,7 @@ CASES: Sequence[Case] = [
         "5 callers leave a stream: nothing looks like a failure",
         [*[stream(last=Stall())] * 5, stream()],
         [
-            Step({"gone": 5}, 5, (0.1, 1), calls=5, at_once=True, stream=True, leave_s=0.2),
+            Step({"gone": 5}, 5, (0.1, 5), calls=5, at_once=True, stream=True, leave_s=0.2),
             Step({OK: 1}, 1, stream=True),
         ],
     ),
