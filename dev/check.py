@@ -21,7 +21,7 @@ _COVERED = (
     "--cov-fail-under=95",
 )
 _CHASSIS = (*_PYTEST, *_IN_PLACE, *_COVERED)
-_PRODUCT = (*_PYTEST, "tests", *(f"--ignore={folder}" for folder in _IN_PLACE))
+_PRODUCT = (*_PYTEST, "--durations=30", "tests", *(f"--ignore={folder}" for folder in _IN_PLACE))
 
 
 def main() -> int:

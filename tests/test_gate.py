@@ -148,6 +148,14 @@ def test_lock_is_tracked_and_secrets_are_not(repository: Path) -> None:
     assert "uv.lock" in git(repository, "ls-files").stdout.split()
 
 
+def test_data_of_a_service_is_not_tracked(workshop: Workshop) -> None:
+    """What a service leaves in the folder where it was started is nobody's commit: neither rows nor recordings."""
+    project = workshop.render(FULLEST, variant="data")
+    git(project, "init", "--quiet")
+    left = [f"my-service.db{end}" for end in ("", "-shm", "-wal", ".jobs-lock", ".uploads/my-service-upload-x1")]
+    assert left == run(project, "git", "check-ignore", "--no-index", *left).stdout.split()
+
+
 @pytest.mark.parametrize("stage", HOOKS)
 def test_hooks_are_green(repository: Path, tmp_path: Path, stage: str) -> None:
     """The hooks make the checks of the gate, and an untouched project passes them."""
