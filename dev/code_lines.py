@@ -16,7 +16,7 @@ BUDGETS = {
     "energy": 465,
     "vendors": 720,
     "seeded": 1200,
-    "database": 1250,
+    "database": 1300,
     "resources": 1700,
     "jobs": 1800,
     "sample": 150,

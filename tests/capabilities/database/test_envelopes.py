@@ -27,6 +27,7 @@ from object_service.capabilities.database.database import Database
 from object_service.capabilities.database.envelopes import DatabaseStore
 from object_service.capabilities.database.upcasting import UnknownVersionError, upcast
 from object_service.chassis.contracts.envelope import Envelope
+from object_service.chassis.contracts.errors import ServiceError, StorageUnavailableError
 from object_service.chassis.contracts.json import to_json
 from object_service.domain.diarization import Diarization
 from object_service.domain.genai import FinishReason, Generation
@@ -84,6 +85,7 @@ async def test_long_documents_are_compressed(open_store: OpenStore, database: Da
     await open_store(compress_over_bytes=exact).save(long)
     assert (await row_of(database, long.id))["packed"] is None
     store = open_store(compress_over_bytes=exact - 1)
+    long = replace(long, id="gen_l")
     await store.save(long)
     row = await row_of(database, long.id)
     assert (None, True) == (row["document"], len(row["packed"]) < exact / 50)
@@ -111,6 +113,32 @@ async def test_what_has_ended_is_not_opened_again(store: DatabaseStore, ended: E
         assert ended == await store.load(ended.id, Diarization, of="diarization")
 
 
+STATES: dict[str, Envelope[Any]] = {
+    "pending": replace(PENDING, id="dia_1"),
+    "running": replace(RUNNING, id="dia_1"),
+    "failed": replace(FAILED, id="dia_1"),
+    "succeeded": replace(DIARIZED, id="dia_1"),
+}
+REPLACES = {
+    "pending": set[str](),
+    "running": {"pending", "running"},
+    "failed": {"pending", "running", "failed"},
+    "succeeded": {"pending", "running", "failed"},
+}
+
+
+@pytest.mark.parametrize("new", STATES)
+@pytest.mark.parametrize("old", STATES)
+async def test_an_envelope_replaces_what_says_less(store: DatabaseStore, old: str, new: str) -> None:
+    """Work that failed may be tried again and succeed; nothing else is taken back."""
+    first = STATES[old]
+    second = replace(STATES[new], provenance=replace(STATES[new].provenance, correlation_id="second"))
+    await store.save(first)
+    await store.save(second)
+    expected = second if old in REPLACES[new] else first
+    assert expected == await store.load("dia_1", Diarization, of="diarization")
+
+
 async def test_many_are_kept_at_once(store: DatabaseStore) -> None:
     """Whoever saves the same and other envelopes at the same moment, each is there, and the end wins."""
     ids = [f"dia_{number}" for number in range(20)]
@@ -135,8 +163,36 @@ async def test_an_unknown_version_is_named(store: DatabaseStore, database: Datab
     """What newer code has written is not guessed at."""
     await store.save(PLAIN)
     await change_rows(database, document={**(await row_of(database, PLAIN.id))["document"], "schema_version": "2"})
-    with pytest.raises(UnknownVersionError, match=r"has schema version '2'; expected '1'"):
+    with pytest.raises(StorageUnavailableError, match=r"gen_2: .* has schema version '2'; expected '1'") as caught:
         await store.load(PLAIN.id, Generation, of="genai")
+    assert ("Another version", True) == (caught.value.user_message[:15], caught.value.retryable)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param({"packed": b"\x01garbage"}, id="no-zlib"),
+        pytest.param({"packed": b"\x00{"}, id="no-json"),
+        pytest.param({"packed": b"\x00\xff"}, id="no-text"),
+        pytest.param({"document": {"schema_version": "2"}}, id="newer"),
+    ],
+)
+async def test_what_cannot_be_read_hides_nothing_else(
+    store: DatabaseStore, database: Database, caplog: pytest.LogCaptureFixture, damage: dict[str, Any]
+) -> None:
+    """It is a failure with a code where it is asked for, and left out, with a line in the log, of what is listed."""
+    await store.save(PLAIN)
+    await change_rows(database, **damage)
+    await store.save(replace(PLAIN, id="gen_whole"))
+
+    with pytest.raises(ServiceError) as caught:
+        await store.document(PLAIN.id)
+    listed = await store.documents(FINGERPRINT)
+
+    assert caught.value.code == ("storage_unavailable" if "document" in damage else "internal_error")
+    assert ["gen_whole"] == [document["id"] for document in listed]
+    (line,) = [record for record in caplog.records if record.message == "envelope_unreadable"]
+    assert PLAIN.id == vars(line)["envelope_id"]
 
 
 def test_upcasters_lead_from_version_to_version() -> None:

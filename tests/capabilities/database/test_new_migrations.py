@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import Table as CoreTable
 
-from capabilities.database.chain_files import own_chain, use
+from capabilities.database.chain_files import own_chain, use, write
 from object_service.capabilities.database.chains import CHAIN, Chain, all_chains
 from object_service.capabilities.database.database import Database
 from object_service.capabilities.database.migrating import MigrationError, downgrade, new_migration, upgrade
@@ -159,3 +159,24 @@ async def test_migrations_make_what_the_code_expects(empty: Database) -> None:
     assert {name: [] for name in found} == found
     assert {"database", "own"} <= set(found)
     assert [chain.name for chain in all_chains()] == sorted(found, key=lambda name: (name == "own", name))
+
+
+async def test_a_new_file_gets_a_number_that_is_free(
+    empty: Database, versions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where numbers were left out."""
+    use(monkeypatch, own_chain(versions, {"0001": ("pass", "pass"), "0003": ("pass", "pass")}, MetaData()))
+    await upgrade(empty)
+    assert "v0004_next.py" == (await new_migration(empty, "next")).name
+    assert "0004" == (await upgrade(empty))[1].current
+
+
+async def test_files_that_follow_each_other_in_a_circle_are_named(
+    empty: Database, versions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator is told which chain it is, not how it was found."""
+    chain = own_chain(versions, {"0001": ("pass", "pass")})
+    write(versions, "0003", "0003", "pass")
+    use(monkeypatch, chain)
+    with pytest.raises(MigrationError, match=r"chain 'own' cannot be migrated: .*0003"):
+        await upgrade(empty)

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from sqlalchemy import text
 
 from capabilities.database.chain_files import TWO, own_chain, use, write
 from capabilities.database.serving import served
+from object_service.capabilities.database import FEATURE
 from object_service.capabilities.database.chains import all_chains
 from object_service.capabilities.database.database import Database
 from object_service.capabilities.database.migrating import upgrade
 from object_service.capabilities.database.readiness import Readiness
 from object_service.chassis.contracts.errors import StorageUnavailableError
+from object_service.chassis.runtime import Runtime
 
 
 async def test_a_service_is_ready_once_it_was_migrated(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,6 +55,19 @@ async def test_a_ready_service_is_asked_for_a_sign_of_life_only(empty: Database)
     await readiness.ping()
     with pytest.raises(StorageUnavailableError):
         await Readiness(empty).ping()
+
+
+@pytest.mark.parametrize("serving", [False, True], ids=["command", "service"])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_service_that_stays_does_not_let_the_first_probe_wait(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, *, serving: bool
+) -> None:
+    """What a look at the tables needs is imported as soon as the service has started, and not for a command."""
+    imported = threading.Event()
+    monkeypatch.setattr("object_service.capabilities.database.readiness._migrating", imported.set)
+    runtime = Runtime((FEATURE,))
+    async with runtime.started(runtime.load({("database", "url"): database_url}), serving=serving):
+        assert serving == await asyncio.to_thread(imported.wait, 5 if serving else 0.2)
 
 
 async def test_the_answer_comes_soon(monkeypatch: pytest.MonkeyPatch) -> None:

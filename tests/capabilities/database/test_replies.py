@@ -93,6 +93,15 @@ async def test_an_answer_is_kept_for_its_time(open_replies: OpenReplies) -> None
     await (await _claim(replies)).give_up()
 
 
+async def test_work_in_progress_does_not_expire(open_replies: OpenReplies) -> None:
+    """However long it takes, nobody else begins it, as long as signs of life are shown."""
+    replies = open_replies(kept_s=0.1)
+    claim = await _claim(replies)
+    await asyncio.sleep(0.2)
+    assert await replies.claim("s") is None
+    await claim.give_up()
+
+
 async def test_what_cannot_be_stored_is_told(empty: Database) -> None:
     """Without the tables nobody can claim, and a claim that loses them cannot keep its answer."""
     replies = Replies(empty, kept=timedelta(hours=1), compress_over_bytes=0, lease_s=30)

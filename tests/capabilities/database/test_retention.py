@@ -29,7 +29,7 @@ async def _add(database: Database, ages: Sequence[timedelta]) -> None:
             at, id_ = NOW - age, f"id_{number}"
             envelope = {**base, "id": id_, "created_at": at - timedelta(days=100), "updated_at": at}
             await connection.execute(insert(ENVELOPES).values(envelope))
-            reply = {"scope": id_, "claim": "c", "claimed_until": at, "created_at": at}
+            reply = {"scope": id_, "claim": "c", "claimed_until": at, "created_at": at, "status": 200}
             await connection.execute(insert(REPLIES).values(reply))
             await connection.execute(insert(AUDIT).values(**audit, at=at))
 
@@ -48,6 +48,33 @@ async def test_only_what_is_too_old_goes(database: Database) -> None:
     assert 5 == await sweep(database, SECTION, NOW)
     assert [4, 2, 4] == await _left(database)
     assert 0 == await sweep(database, SECTION, NOW)
+
+
+async def test_what_is_worked_on_stays(database: Database) -> None:
+    """Unfinished work that shows signs of life, or is a durable job, and a request that is being served."""
+    old, soon, month = NOW - timedelta(days=40), NOW + timedelta(seconds=9), timedelta(days=30)
+    base: dict[str, object] = {
+        "object": "diarization",
+        "fingerprint": FINGERPRINT,
+        "schema_version": "1",
+        "updated_at": old,
+    }
+    base["created_at"] = old
+    work = {"held": ("running", soon), "durable": ("pending", None), "left": ("running", NOW - month * 1.1)}
+    async with database.writing() as connection:
+        for id_, (status, until_) in work.items():
+            await connection.execute(
+                insert(ENVELOPES).values({**base, "id": id_, "status": status, "awaited_until": until_})
+            )
+        for scope, until_ in (("served", soon), ("abandoned", old)):
+            reply = {"scope": scope, "claim": "c", "claimed_until": until_, "created_at": old}
+            await connection.execute(insert(REPLIES).values(reply))
+
+    assert 2 == await sweep(database, SECTION, NOW)
+
+    async with database.reading() as connection:
+        left = {*await connection.scalars(select(ENVELOPES.c.id)), *await connection.scalars(select(REPLIES.c.scope))}
+    assert {"held", "durable", "served"} == left
 
 
 @pytest.mark.parametrize("count", [6, 7], ids=["a whole number of steps", "a rest"])

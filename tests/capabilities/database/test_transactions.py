@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table, exc, insert, select, text, update
 
+from object_service.capabilities.database import database as module
 from object_service.capabilities.database.database import Database
 from object_service.capabilities.database.settings import DatabaseSection
+from object_service.capabilities.database.tables import Document
 from object_service.chassis.contracts.errors import StorageUnavailableError
 
 METADATA = MetaData()
@@ -208,3 +210,48 @@ async def test_references_are_checked(empty: Database) -> None:
     with pytest.raises(exc.IntegrityError):
         async with empty.writing() as connection:
             await connection.execute(text("INSERT INTO children VALUES ('nobody')"))
+
+
+async def test_the_end_waits_for_connections_that_come_back(section: DatabaseSection) -> None:
+    """What was cut off still gives its connection back; nothing is closed under its hands."""
+    database = Database(section)
+    inside, back = asyncio.Event(), list[str]()
+
+    async def read() -> None:
+        async with database.reading() as connection:
+            inside.set()
+            await asyncio.sleep(0.2)
+            back.append(str(await connection.scalar(text("SELECT 1"))))
+
+    task = asyncio.create_task(read())
+    await inside.wait()
+    await database.aclose()
+    assert ["1"] == back
+    await task
+
+
+async def test_the_end_does_not_wait_for_ever(section: DatabaseSection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that stays in use is left to whoever has it."""
+    monkeypatch.setattr(module, "_CLOSE_S", 0.05)
+    database = Database(section)
+    async with database.reading() as connection:
+        await connection.scalar(text("SELECT 1"))
+        async with asyncio.timeout(2):
+            await database.aclose()
+        await connection.invalidate()
+
+
+@pytest.mark.parametrize(("connections", "places"), [(1, 1), (2, 1), (3, 1), (4, 2), (10, 2)])
+def test_long_reads_leave_connections_to_others(connections: int, places: int) -> None:
+    """At most two of them at once, and half of the connections, but always one."""
+    database = Database(DatabaseSection(url="sqlite:///x.db", pool_connections=connections))
+    assert places == database.long_reads._value
+
+
+async def test_a_document_holds_what_json_knows(empty: Database) -> None:
+    """NaN is refused on either engine."""
+    table = Table("documents", MetaData(), Column("content", Document))
+    async with empty.writing() as connection:
+        await connection.run_sync(table.metadata.create_all)
+        with pytest.raises(exc.StatementError, match="not JSON compliant"):
+            await connection.execute(insert(table).values(content={"a": float("nan")}))

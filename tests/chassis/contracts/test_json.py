@@ -70,9 +70,10 @@ def test_values_become_plain_types(expected: object, value: object) -> None:
     [
         ("2026-11-21T01:02:03.000000Z", datetime(2026, 11, 21, 1, 2, 3, tzinfo=UTC)),
         ("2026-11-21T01:02:03.000100Z", datetime(2026, 11, 21, 1, 2, 3, 100, tzinfo=UTC)),
+        ("0999-01-02T03:04:05.000000Z", datetime(999, 1, 2, 3, 4, 5, tzinfo=UTC)),
         ("2026-11-20T23:02:03.000000Z", datetime(2026, 11, 21, 1, 2, 3, tzinfo=timezone(timedelta(hours=2)))),
     ],
-    ids=["whole-seconds", "microseconds", "other-zone"],
+    ids=["whole-seconds", "microseconds", "early-year", "other-zone"],
 )
 def test_times_have_six_decimals_and_a_z(expected: str, moment: datetime) -> None:
     """Times are written in UTC, whatever zone they came in."""

@@ -1,5 +1,6 @@
 """The audit says who changed what and when, in the transaction of the change, and can only be read."""
 
+import hashlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -48,6 +49,18 @@ async def test_every_change_has_an_entry(service: Service) -> None:
     times = [entry["at"] for entry in entries]
     assert times == sorted(times, reverse=True)
     assert created.json()["created_at"] == times[-1]
+
+
+async def test_an_entry_tells_callers_apart(service: Service) -> None:
+    """By a digest of their credentials, which are nowhere themselves."""
+    for token in ("hunter22", "hunter22", "other"):
+        headers = {"Authorization": f"Bearer {token}", **ANY}
+        assert 201 == (await service.client.post("/v1/things", json={"code": token}, headers=headers)).status_code
+
+    other, again, first = [entry["actor"] for entry in await service.audit()]
+
+    assert first == again == hashlib.sha256(b"Bearer hunter22").hexdigest()
+    assert other == hashlib.sha256(b"Bearer other").hexdigest()
 
 
 async def test_a_change_without_its_entry_is_not_kept(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +122,7 @@ async def test_the_audit_of_others_is_left_out(service: Service) -> None:
         pytest.param("resource=things&size=1001", "invalid_request", "/size", id="size"),
         pytest.param("resource=things&after=x", "invalid_request", "/after", id="cursor"),
         pytest.param(f"resource=things&after={'9' * 19}", "invalid_request", "/after", id="long-cursor"),
+        pytest.param("resource=things&resource=others", "invalid_request", "/resource", id="two-resources"),
         pytest.param("resource=things&page=1", "unknown_parameter", "/page", id="unknown"),
     ],
 )

@@ -28,6 +28,8 @@ TOLD = {
     "released": date(2025, 1, 31),
     "tags": ["=x", "ä"],
 }
+AT_ONCE = 2
+"""Exports that run beside each other with the usual number of connections."""
 FIELDS = "title,singer,language,is_active,duration_s,plays,listeners,released,tags,created_at"
 
 
@@ -104,6 +106,18 @@ async def test_a_workbook_refuses_more_than_it_holds(database_url: str, monkeypa
         assert ("invalid_request", "/format") == (refused["code"], refused["errors"][0]["pointer"])
         assert "it holds 2 records, and 3 were found" in refused["detail"]
         assert 3 == len(sheet_of(await exported(service, format="xlsx", plays__gt=0)))
+
+
+async def test_a_workbook_ends_before_it_is_too_large(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its transfer breaks off as soon as that is known, and the log says what to do."""
+    monkeypatch.setattr(workbook, "MAX_SHEET_BYTES", 300_000)
+    async with serving(
+        database_url, [song(number, title="a" * 200, plays=number) for number in range(1500)]
+    ) as service:
+        assert 501 == len(sheet_of(await exported(service, format="xlsx", fields="title", plays__lt="500")))
+        with pytest.raises(RuntimeError) as caught:
+            await service.get("/$export", format="xlsx", fields="title")
+    assert "a sheet has more than 300000 bytes; filter the records, or use csv" == str(caught.value.__cause__)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +204,7 @@ async def many_songs(url: str) -> AsyncIterator[Service]:
 async def test_a_caller_who_leaves_ends_the_query(database_url: str) -> None:
     """Its connection is free for others, and so is its place among the exports."""
     async with many_songs(database_url) as service:
-        for _ in range(export.MAX_AT_ONCE + 1):
+        for _ in range(AT_ONCE + 1):
             caller = Caller(service, 2)
             await asyncio.wait_for(caller.ask(), 10)
             assert 3 == caller.taken
@@ -214,8 +228,8 @@ async def test_a_caller_who_takes_nothing_is_given_up(database_url: str, monkeyp
 async def test_only_some_exports_run_at_once(database_url: str) -> None:
     """Callers who read slowly leave connections for everybody else; one more is told to come again."""
     async with many_songs(database_url) as service:
-        tasks = [asyncio.create_task(Caller(service, 1, stays=True).ask()) for _ in range(export.MAX_AT_ONCE)]
-        await in_use(service, export.MAX_AT_ONCE)
+        tasks = [asyncio.create_task(Caller(service, 1, stays=True).ask()) for _ in range(AT_ONCE)]
+        await in_use(service, AT_ONCE)
         answer = await service.get("/$export")
         assert (503, "overloaded", "10") == (answer.status_code, answer.json()["code"], answer.headers["retry-after"])
         for task in tasks:

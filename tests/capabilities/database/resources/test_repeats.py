@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
-from capabilities.database.resources.things import THINGS, Service, ThingBody, serving
+from capabilities.database.resources.things import THINGS, Service, ThingBody, ThingRow, serving
 from object_service.capabilities.database.resources.bulk import Bulk, BulkBody
 from object_service.capabilities.database.resources.writing import Writing, Written
 from object_service.chassis.contracts.context import Context, entered
 from object_service.chassis.web.problems import ValidationProblem
+
+ANY = {"If-Match": "*"}
 
 
 @pytest.fixture
@@ -87,3 +91,65 @@ async def test_an_item_that_has_changed_is_a_conflict(service: Service) -> None:
 
     assert (first[0], 409) == (found, changed["status"])
     assert "/items/1/id" == changed["error"]["errors"][0]["pointer"]
+
+
+async def age(service: Service, hours: float) -> None:
+    """Let every record be older by some hours."""
+    things = ThingRow.metadata.tables["things"]
+    async with service.database.writing() as connection:
+        for id_, at in (
+            await connection.execute(things.select().with_only_columns(things.c.id, things.c.created_at))
+        ).all():
+            older = {"created_at": at - timedelta(hours=hours)}
+            await connection.execute(update(things).where(things.c.id == id_).values(older))
+
+
+@pytest.mark.parametrize("code", ["a", "b"], ids=["same-body", "other-body"])
+async def test_a_key_that_has_expired_is_as_good_as_a_new_one(service: Service, code: str) -> None:
+    """The request makes a record of its own, whatever became of the old one, and its repeats find that."""
+    old = await create(service, "key-1", code="a")
+    await service.client.delete(f"/v1/things/{old.document['id']}", headers=ANY)
+    for _ in range(2):
+        await age(service, 24.1)
+        new = await create(service, "key-1", code=code)
+        assert old.document["id"] != new.document["id"]
+        assert 200 == (await service.client.get(f"/v1/things/{new.document['id']}")).status_code
+        assert new == await create(service, "key-1", code=code)
+        old = new
+
+    with pytest.raises(ValidationProblem):
+        await create(service, "key-1", code="another")
+    assert 3 == len([entry for entry in await service.audit() if entry["action"] == "create"])
+
+
+async def test_a_key_does_not_expire_early(service: Service) -> None:
+    """Within its time a repeat finds the record."""
+    first = await create(service, "key-1")
+    await age(service, 23.9)
+
+    assert first.document["id"] == (await create(service, "key-1")).document["id"]
+
+
+@pytest.mark.parametrize("mode", ["all", "each"])
+async def test_a_bulk_under_an_expired_key_is_a_new_one(service: Service, mode: str) -> None:
+    """Items that are new get records of their own."""
+    await bulk(service, "key-1", ["a", "b"], mode)
+    await age(service, 24.1)
+
+    again = await bulk(service, "key-1", ["c", "d"], mode)
+
+    assert again == await bulk(service, "key-1", ["c", "d"], mode)
+    assert [201, 201] == [item["status"] for item in again]
+    assert 4 == len({entry["record_id"] for entry in await service.audit()})
+
+
+async def test_a_repeat_is_known_by_its_values(service: Service) -> None:
+    """However the engine writes a number; true is not 1."""
+    first = await create(service, "key-1", facts={"large": 1e23, "whole": 1.0, "flag": True})
+
+    assert (
+        first.document["id"]
+        == (await create(service, "key-1", facts={"large": 1e23, "whole": 1, "flag": True})).document["id"]
+    )
+    with pytest.raises(ValidationProblem):
+        await create(service, "key-1", facts={"large": 1e23, "whole": 1, "flag": 1})

@@ -11,13 +11,13 @@ from typing import Any
 import httpx2
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import CheckConstraint, ForeignKey, MetaData, Numeric, String, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, MetaData, Numeric, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from object_service.capabilities import database as capability
 from object_service.capabilities.database.database import Database
 from object_service.capabilities.database.resources.resource import Resource
-from object_service.capabilities.database.resources.write_routes import add_writes
+from object_service.capabilities.database.resources.router import build_router
 from object_service.capabilities.database.tables import Document, ResourceTable, Table, TemplateTable
 from object_service.chassis.features import Feature
 from object_service.chassis.runtime import Runtime
@@ -38,11 +38,18 @@ class _Apart(ResourceTable):
     metadata = MetaData(naming_convention=Table.metadata.naming_convention)
 
 
+_SHOWN = text("deleted_at IS NULL")
+
+
 class ThingRow(_Apart):
     """One thing."""
 
     __tablename__ = "things"
-    __table_args__ = (UniqueConstraint("code", "day"), CheckConstraint("amount_cents <> 13", name="lucky"))
+    __table_args__ = (
+        UniqueConstraint("code", "day"),
+        CheckConstraint("amount_cents <> 13", name="lucky"),
+        Index("uq_things_label", "label", unique=True, sqlite_where=_SHOWN, postgresql_where=_SHOWN),
+    )
 
     code: Mapped[str] = mapped_column(String(20))
     day: Mapped[date | None]
@@ -52,6 +59,8 @@ class ThingRow(_Apart):
     detail: Mapped[dict[str, Any] | None] = mapped_column(Document)
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("things.id"))
     note: Mapped[str | None] = mapped_column(String(200))
+    label: Mapped[str | None] = mapped_column(String(20))
+    facts: Mapped[Any | None] = mapped_column(Document)
 
 
 class Detail(BaseModel):
@@ -76,6 +85,8 @@ class ThingBody(BaseModel):
     detail: Detail | None = None
     parent_id: str | None = None
     note: str | None = None
+    label: str | None = None
+    facts: Any = None
 
 
 class Thing(BaseModel):
@@ -89,6 +100,8 @@ class Thing(BaseModel):
     price: Decimal | None = None
     detail: Detail | None = None
     parent_id: str | None = None
+    label: str | None = None
+    facts: Any = None
     created_at: datetime
     updated_at: datetime
     deleted_at: datetime | None = None
@@ -127,9 +140,7 @@ class Service:
 
 
 def _router(*_: object) -> APIRouter:
-    router = APIRouter(prefix=URL, tags=["things"])
-    add_writes(router, THINGS)
-    return router
+    return build_router(THINGS)
 
 
 @asynccontextmanager

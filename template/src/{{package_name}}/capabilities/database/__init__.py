@@ -29,7 +29,10 @@ async def install(container: Container, settings: Settings) -> None:
     section = settings[DatabaseSection]
     database = container.provide(Database, Database(section))
     container.on_close(database.aclose)
-    container.add_ping("database", Readiness(database).ping)
+    readiness = Readiness(database)
+    container.add_ping("database", readiness.ping)
+    if container.serving:
+        readiness.warm()
     container.on_close(Sweeper(database, section).aclose)
     long_bytes, lease_s = section.compress_over_bytes, section.lease_s
     store = DatabaseStore(database, compress_over_bytes=long_bytes, lease_s=lease_s)

@@ -6,11 +6,13 @@ Source: https://www.sqlite.org/lang_transaction.html, section 2.2.
 """
 
 import asyncio
+import json
 import logging
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 import aiosqlite
@@ -18,7 +20,7 @@ from sqlalchemy import Connection, Table, event, exc, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from ...chassis.contracts.errors import StorageUnavailableError
 from ...chassis.identity import SERVICE
@@ -33,6 +35,8 @@ _RECYCLE_S = 1800
 
 _PRAGMAS = ("synchronous=NORMAL", "foreign_keys=ON")
 _RETRY_S = 0.01
+_CLOSE_S = 2.0  # how long the end waits for connections that are in use
+_to_json = partial(json.dumps, allow_nan=False)  # PostgreSQL takes no NaN, and no other program reads one
 _MODE = "begin_mode"
 """The execution option that says how a transaction begins on SQLite."""
 _UNCHECKED = "unchecked"
@@ -51,6 +55,8 @@ class Database:
         self.section = section
         self.dialect = section.dialect
         self.engine = _open_sqlite(section) if self.dialect == "sqlite" else _open_postgresql(section)
+        self.long_reads = asyncio.Semaphore(max(1, min(2, section.pool_connections // 2)))
+        """For those who keep a connection for as long as somebody else likes: most are left to everybody else."""
         self._writer = asyncio.Lock()
 
     @asynccontextmanager
@@ -118,7 +124,10 @@ class Database:
             await connection.execute(text("SELECT 1"))
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close every connection. One that comes back while that goes on would be closed twice, and never end."""
+        pool, until = self.engine.pool, time.monotonic() + _CLOSE_S
+        while isinstance(pool, QueuePool) and pool.checkedout() and time.monotonic() < until:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(_RETRY_S)
         await self.engine.dispose()
 
     @asynccontextmanager
@@ -150,6 +159,7 @@ def _open_sqlite(section: DatabaseSection) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=section.pool_wait_s,
         hide_parameters=True,
+        json_serializer=_to_json,
     )
     event.listen(engine.sync_engine, "connect", _set_up)
     event.listen(engine.sync_engine, "begin", _begin)
@@ -223,6 +233,7 @@ def _open_postgresql(section: DatabaseSection) -> AsyncEngine:
         pool_recycle=_RECYCLE_S,
         pool_pre_ping=True,
         hide_parameters=True,
+        json_serializer=_to_json,
     )
 
 

@@ -4,24 +4,25 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
-from sqlalchemy import Row, Table, or_, select, update
+from sqlalchemy import Row, Table, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...chassis.contracts.call import CallRecord
 from ...chassis.contracts.context import current
 from ...chassis.contracts.envelope import Envelope, Failed, Failure, Notice, Pending, Running, Succeeded, failed
-from ...chassis.contracts.errors import ServiceError
+from ...chassis.contracts.errors import ServiceError, StorageUnavailableError
 from ...chassis.contracts.json import Json, to_json
 from .database import Database
 from .packing import packed, unpacked
 from .tables import EnvelopeRow
-from .upcasting import upcast
+from .upcasting import UnknownVersionError, upcast
 
 _INTERRUPTED = Failure("interrupted", "The process that worked on it ended.", retryable=True)
 _UNKEPT = Notice("not_kept", "The answer could not be stored and cannot be read again.")
@@ -47,7 +48,7 @@ class DatabaseStore:
         self._renewing: asyncio.Task[None] | None = None
 
     async def save(self, envelope: Envelope[Any]) -> None:
-        """Keep the envelope, replacing an older one of the same id; one that has ended is not opened again."""
+        """Keep the envelope, replacing an older one of the same id that says less: see `save_in`."""
         unfinished = isinstance(envelope, Pending | Running)
         if not unfinished:
             self._mine.discard(envelope.id)  # also if the end cannot be kept: nobody works on it any more
@@ -57,13 +58,20 @@ class DatabaseStore:
             self._hold(envelope.id, self._lease_s)
 
     async def save_in(self, connection: AsyncConnection, envelope: Envelope[Any]) -> None:
-        """Keep the envelope as a part of a transaction."""
+        """Keep the envelope as a part of a transaction, unless what is kept says more.
+
+        A pending one replaces nothing, a running one what is still open, and an end everything but success: the retry
+        of work that failed may succeed.
+        """
         unfinished = isinstance(envelope, Pending | Running)
         values = self._columns(envelope, awaited=unfinished and self._lease_s is not None)
         statement = self.database.insert(_TABLE).values(values)
         replaced = {name: statement.excluded[name] for name in values if name not in ("id", "created_at")}
-        ended_or_still_open = or_(statement.excluded.status.not_in(_OPEN), _TABLE.c.status.in_(_OPEN))
-        statement = statement.on_conflict_do_update(index_elements=["id"], set_=replaced, where=ended_or_still_open)
+        if isinstance(envelope, Pending):
+            statement = statement.on_conflict_do_nothing(index_elements=["id"])
+        else:
+            less = _TABLE.c.status.in_(_OPEN) if unfinished else _TABLE.c.status != "succeeded"
+            statement = statement.on_conflict_do_update(index_elements=["id"], set_=replaced, where=less)
         await connection.execute(statement)
 
     async def load[T](self, id_: str, result: type[T], *, of: str) -> Envelope[T] | None:
@@ -94,11 +102,14 @@ class DatabaseStore:
         return None if row is None else document_of(row)
 
     async def documents(self, fingerprint: str) -> Sequence[Mapping[str, Json]]:
-        """Return the newest envelopes for what has this fingerprint, at most 100, as JSON in today's form."""
+        """Return the newest envelopes for what has this fingerprint, at most 100, as JSON in today's form.
+
+        Those that cannot be read are left out.
+        """
         asked = select(_TABLE).where(_TABLE.c.fingerprint == fingerprint)
         newest = asked.order_by(_TABLE.c.created_at.desc(), _TABLE.c.id.desc()).limit(_MOST_LISTED)
         async with self.database.reading() as connection:
-            return [document_of(row) for row in await connection.execute(newest)]
+            return list(_readable(await connection.execute(newest)))
 
     async def aclose(self) -> None:
         """Show no more signs of life."""
@@ -158,9 +169,28 @@ _TABLE: Table = EnvelopeRow.metadata.tables[EnvelopeRow.__tablename__]
 
 
 def document_of(row: Row[Any]) -> Any:
-    """Return the document of a row in today's form."""
-    document = json.loads(unpacked(row.packed)) if row.packed is not None else row.document
-    return upcast(document)
+    """Return the document of a row in today's form.
+
+    Raises:
+        StorageUnavailableError: if newer code has written it: while a release rolls out, another process reads it.
+        ServiceError: if it is damaged.
+    """
+    try:
+        return upcast(json.loads(unpacked(row.packed)) if row.packed is not None else row.document)
+    except UnknownVersionError as error:
+        text = "Another version of the service has written this envelope; this one cannot read it."
+        raise StorageUnavailableError(f"{row.id}: {error}", user_message=text, retry_after_s=10) from error
+    except (zlib.error, ValueError) as error:
+        text = "The stored envelope is damaged and cannot be read."
+        raise ServiceError(f"{row.id}: {type(error).__name__}: {error}", user_message=text) from error
+
+
+def _readable(rows: Iterable[Row[Any]]) -> Iterator[Any]:
+    for row in rows:
+        try:
+            yield document_of(row)
+        except ServiceError as error:
+            _log.error("envelope_unreadable", extra={"envelope_id": row.id, "error": str(error)})
 
 
 def _reader(result: type[Any]) -> TypeAdapter[Any]:

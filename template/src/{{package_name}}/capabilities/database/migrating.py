@@ -11,6 +11,7 @@ from argparse import Namespace
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Connection, exc, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -118,7 +120,8 @@ async def new_migration(database: Database, words: str) -> Path:
     own = _named(OWN, chains)
     if any(standing.current != standing.head for standing in await standings(database, chains)):
         raise MigrationError("The database is not where the code is; run `migrate` first.")
-    number = f"{len(list(_scripts(own).walk_revisions())) + 1:04d}"
+    taken = _revisions(own)
+    number = next(name for name in map("{:04d}".format, count(len(taken) + 1)) if name not in taken)
 
     def write(config: Config) -> Path:
         made = command.revision(config, words, autogenerate=True, rev_id=number)
@@ -151,7 +154,8 @@ def _scripts(chain: Chain) -> ScriptDirectory:
 
 
 def _head(chain: Chain) -> str | None:
-    heads = _scripts(chain).get_heads()
+    with _explained(chain):
+        heads = _scripts(chain).get_heads()
     if len(heads) > 1:
         raise MigrationError(
             f"The chain {chain.name!r} has several heads: {', '.join(heads)}; let one follow the other."
@@ -192,7 +196,7 @@ def _within[T](connection: Connection, chain: Chain, chains: Sequence[Chain], wo
 def _explained(chain: Chain) -> Iterator[None]:
     try:
         yield
-    except (CommandError, exc.DBAPIError) as error:
+    except (CommandError, RevisionError, exc.DBAPIError) as error:
         reason = error.orig if isinstance(error, exc.DBAPIError) else error
         raise MigrationError(f"The chain {chain.name!r} cannot be migrated: {reason}.") from error
 

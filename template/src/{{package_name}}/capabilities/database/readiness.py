@@ -26,6 +26,11 @@ class Readiness:
         """Begin without knowing."""
         self._database = database
         self._migrated = False
+        self._warming: asyncio.Task[object] | None = None
+
+    def warm(self) -> None:
+        """Import what the first look needs, before a probe waits for it."""
+        self._warming = asyncio.create_task(asyncio.to_thread(_migrating))
 
     async def ping(self) -> None:
         """Return if the service can work with the database.

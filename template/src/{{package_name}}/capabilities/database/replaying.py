@@ -5,14 +5,16 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 from email.message import Message as Headers
-from http import HTTPStatus
 
+from fastapi.routing import iter_route_contexts
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...chassis.container import Container
 from ...chassis.contracts.context import current
 from ...chassis.contracts.errors import ServiceError
 from ...chassis.web.problems import problem
+from .deadlines import until_deadline
 from .replies import Claim, Replies, Reply, scope_of
 
 _REPLAYED = (b"idempotency-replayed", b"true")
@@ -40,9 +42,10 @@ class Replaying:
         route = f"{scope['path']}?{scope['query_string'].decode('latin-1')}"
         request = _Request(receive, _boundary(scope))
         try:
-            found = await self._replies.claim(scope_of(context.caller or "", route, key))
+            async with until_deadline():
+                found = await self._replies.claim(scope_of(context.caller or "", route, key))
         except ServiceError as error:
-            await _refuse(scope, send, error.code, error.user_message, retry_after_s=1)
+            await _refuse(scope, send, error.code, error.user_message, retry_after_s=1 if error.retryable else None)
             return
         match found:
             case Claim():
@@ -151,16 +154,27 @@ async def _repeat(reply: Reply, request: _Request, scope: Scope, send: Send) -> 
         text = "The Idempotency-Key was used for another request; choose a new one for each."
         await _refuse(scope, send, "invalid_request", text)
         return
+    _note_route(scope)
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
     await send({"type": "http.response.start", "status": reply.status, "headers": [*headers, _REPLAYED]})
     await send({"type": "http.response.body", "body": reply.body})
 
 
 async def _refuse(scope: Scope, send: Send, code: str, text: str, retry_after_s: float | None = None) -> None:
+    _note_route(scope)
     response = problem(
         code, text, instance=scope["path"], retryable=retry_after_s is not None, retry_after_s=retry_after_s
     )
     await response(scope, _nothing, send)
+
+
+def _note_route(scope: Scope) -> None:
+    """Name the route that would have answered: metrics and the access line tell requests apart by it."""
+    for found in iter_route_contexts(scope["app"].routes):
+        match, matched = found.original_route.matches(scope)
+        if match is Match.FULL:
+            scope["route"] = matched.get("route")
+            return
 
 
 async def _nothing() -> Message:
@@ -169,11 +183,14 @@ async def _nothing() -> Message:
 
 def _is_kept(status: int, headers: list[tuple[bytes, bytes]]) -> bool:
     streamed = any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
-    return HTTPStatus(status).is_success and not streamed
+    return 200 <= status < 300 and not streamed  # noqa: PLR2004 - what 2xx means
 
 
 def _boundary(scope: Scope) -> bytes | None:
     headers = Headers()
     headers["content-type"] = next((v.decode("latin-1") for n, v in scope["headers"] if n == b"content-type"), "")
-    boundary = headers.get_boundary()
-    return boundary.encode("latin-1") if boundary else None
+    boundary = headers.get_boundary() if headers.get_content_maintype() == "multipart" else None
+    try:
+        return boundary.encode("latin-1") if boundary else None
+    except UnicodeEncodeError:
+        return None  # nothing that a body could be divided by

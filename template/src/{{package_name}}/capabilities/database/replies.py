@@ -52,7 +52,7 @@ class Replies:
         statement = self._database.insert(_TABLE).values(values)
         emptied: dict[str, Any] = dict.fromkeys(("request", "status", "headers", "body"))
         abandoned = and_(_TABLE.c.status.is_(None), _TABLE.c.claimed_until < now)
-        free = or_(abandoned, _TABLE.c.created_at < now - self._kept)
+        free = or_(abandoned, and_(_TABLE.c.status.is_not(None), _TABLE.c.created_at < now - self._kept))
         statement = statement.on_conflict_do_update(index_elements=["scope"], set_=values | emptied, where=free)
         async with self._database.writing() as connection:
             await connection.execute(statement)

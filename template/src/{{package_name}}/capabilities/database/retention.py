@@ -5,9 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Column, Table, delete, select
+from sqlalchemy import ColumnElement, Table, delete, or_, select
 
 from ...chassis.contracts.errors import ServiceError
 from .database import Database
@@ -21,19 +20,21 @@ _log = logging.getLogger(__name__)
 
 
 async def sweep(database: Database, section: DatabaseSection, now: datetime) -> int:
-    """Delete what is too old at `now`; return the number of rows."""
-    kept, replayed = timedelta(days=section.retention_days), timedelta(hours=section.replay_hours)
-    tables: list[tuple[Any, str, datetime]] = [
-        (EnvelopeRow.__table__, "updated_at", now - kept),
-        (AuditRow.__table__, "at", now - kept),
-        (ReplyRow.__table__, "created_at", now - replayed),
-    ]
-    return sum([await _delete(database, table, table.c[column], before) for table, column, before in tables])
+    """Delete what is too old at `now`, unless somebody is still at work on it; return the number of rows."""
+    before, replayed = now - timedelta(days=section.retention_days), now - timedelta(hours=section.replay_hours)
+    envelope, audit, reply = (row.metadata.tables[row.__tablename__] for row in (EnvelopeRow, AuditRow, ReplyRow))
+    ended = or_(envelope.c.status.in_(("succeeded", "failed")), envelope.c.awaited_until < before)
+    answered = or_(reply.c.status.is_not(None), reply.c.claimed_until < now)
+    return (
+        await _delete(database, envelope, envelope.c.updated_at < before, ended)
+        + await _delete(database, audit, audit.c.at < before)
+        + await _delete(database, reply, reply.c.created_at < replayed, answered)
+    )
 
 
-async def _delete(database: Database, table: Table, column: Column[datetime], before: datetime) -> int:
+async def _delete(database: Database, table: Table, *old: ColumnElement[bool]) -> int:
     key = next(iter(table.primary_key))
-    some = delete(table).where(key.in_(select(key).where(column < before).limit(_STEP_ROWS)))
+    some = delete(table).where(key.in_(select(key).where(*old).limit(_STEP_ROWS)))
     deleted = step = _STEP_ROWS
     while step == _STEP_ROWS:
         async with database.writing() as connection:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from ...chassis.contracts.envelope import Envelope
 from ...chassis.contracts.errors import RequestError
 from ...chassis.web.routes import PROBLEMS, json_response, provided
+from .deadlines import TimedRoute
 from .envelopes import DatabaseStore
 
 type Store = Annotated[DatabaseStore, Depends(provided(DatabaseStore))]
@@ -24,7 +25,7 @@ class Envelopes(BaseModel):
 
 def build_router() -> APIRouter:
     """Return the routes."""
-    router = APIRouter(prefix="/v1/envelopes", tags=["envelopes"])
+    router = APIRouter(prefix="/v1/envelopes", tags=["envelopes"], route_class=TimedRoute)
 
     @router.get("", response_model=Envelopes, responses=PROBLEMS)
     async def listing(store: Store, fingerprint: Fingerprint) -> Response:

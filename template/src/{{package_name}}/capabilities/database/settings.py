@@ -28,7 +28,9 @@ class DatabaseSection(Section):
     pool_connections: int = Field(default=10, ge=1, description="Connections that one process opens at most.")
     pool_wait_s: float = Field(default=5, gt=0, description="How long a request waits for a connection, in seconds.")
     connect_timeout_s: float = Field(default=5, gt=0, description="How long connecting may take, in seconds.")
-    statement_timeout_s: float = Field(default=30, gt=0, description="How long one statement may take, in seconds.")
+    statement_timeout_s: float = Field(
+        default=30, gt=0, description="How long one statement may take (PostgreSQL), in seconds."
+    )
     lock_wait_s: float = Field(
         default=30, gt=0, description="How long a writer waits for others (SQLite), and `migrate` for another one."
     )

@@ -11,7 +11,7 @@ type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
 
 def timestamp(moment: datetime) -> str:
     """Format an aware time as RFC 3339 in UTC, `Z`, always six decimals."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{moment.astimezone(UTC).isoformat(timespec='microseconds')[:-6]}Z"
 
 
 def timestamp_of(seconds: float) -> str:

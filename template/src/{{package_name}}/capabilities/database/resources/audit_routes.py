@@ -11,10 +11,12 @@ from pydantic_core import to_json
 from ....chassis.contracts.errors import RequestError
 from ....chassis.web.routes import PROBLEMS, provided
 from ..database import Database
+from ..deadlines import TimedRoute
 from ..tables import ID_CHARS
 from . import audit
 from .audit import Action
 from .pages import DEFAULT_SIZE, MAX_SIZE, links
+from .parameters import given
 
 _CURSOR = re.compile(r"[1-9][0-9]{0,17}")
 _NAME = r"^[a-z0-9_-]+$"
@@ -47,7 +49,7 @@ class AuditPage(BaseModel):
 
 def build_audit_router() -> APIRouter:
     """Return the route that reads the audit; nothing writes it but the changes themselves."""
-    router = APIRouter(prefix="/v1/audit", tags=["audit"])
+    router = APIRouter(prefix="/v1/audit", tags=["audit"], route_class=TimedRoute)
 
     @router.get("", response_model=AuditPage, responses=PROBLEMS)
     async def read(
@@ -59,13 +61,14 @@ def build_audit_router() -> APIRouter:
         size: Size = DEFAULT_SIZE,
     ) -> Response:
         """Return the changes of a resource, or of one of its records."""
+        stated = given(request)
         before = _number(after) if after else None
         items, number = await audit.read(database, resource, id, before=before, size=size)
         page: dict[str, Any] = {"items": items, "size": size}
         if number is None:
             return Response(to_json(page), media_type="application/json")
         following = {"after": str(number), "size": size}
-        headers = links(request.url.path, request.query_params.multi_items(), {"next": following})
+        headers = links(request.url.path, [*stated.items()], {"next": following})
         return Response(to_json({**page, "next": following["after"]}), headers=headers, media_type="application/json")
 
     return router

@@ -65,14 +65,14 @@ class Bulk:
             _refuse(wrong)
             async with database.writing() as connection:
                 for part in parts:
-                    wrong |= await self._new(connection, part)
+                    wrong |= await self._new(connection, part, database.section.replay_hours)
                     if len(wrong) >= _MAX_CONFLICTS:
                         break
                 _refuse(wrong)
         else:
             for part in parts:
                 async with database.writing() as connection:
-                    wrong |= await self._new(connection, part)
+                    wrong |= await self._new(connection, part, database.section.replay_hours)
         return [
             {"status": 201, "id": rows[index]["id"]} if index not in wrong else _failed(wrong[index])
             for index in range(len(body.items))
@@ -88,12 +88,18 @@ class Bulk:
                     rows[index] = self._writing.rows.new(checked(model, item), at, index)
                 except ValidationError as error:
                     wrong[index] = validation_problem(error, above=f"/items/{index}").errors[:_MAX_ERRORS]
+                except ValidationProblem as problem:
+                    errors = [{**error, "pointer": f"/items/{index}{error['pointer']}"} for error in problem.errors]
+                    wrong[index] = errors[:_MAX_ERRORS]
             await asyncio.sleep(0)
         return wrong, rows
 
-    async def _new(self, connection: AsyncConnection, rows: dict[int, Values]) -> dict[int, Errors]:
+    async def _new(
+        self, connection: AsyncConnection, rows: dict[int, Values], replay_hours: float
+    ) -> dict[int, Errors]:
         """Add rows that no earlier attempt under the same idempotency key has added; return what is wrong."""
         if current().idempotency_key is not None:
+            await self._writing.free_ids(connection, list(rows.values()), replay_hours)
             made = await self._writing.made_earlier(connection, list(rows.values()))
             rows = {index: row for index, row in rows.items() if row["id"] not in made}
         return await self._inserted(connection, rows)

@@ -4,7 +4,6 @@ The rows come from one transaction, a batch at a time, on either engine: memory 
 nobody else's changes show in the middle.
 """
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -25,8 +24,6 @@ from .sheets import Cell, Rows, as_csv
 from .workbook import MAX_ROWS, as_workbook
 
 BATCH_ROWS = 500
-MAX_AT_ONCE = 2
-"""Exports of one resource at a time in one process: each keeps a connection for as long as its caller reads."""
 STALL_S = 60.0
 """How long a caller may take nothing; then the export ends, and its connection is free."""
 
@@ -64,7 +61,6 @@ class Exporter:
     def __init__(self, reader: Reader) -> None:
         """Take what reads the resource."""
         self._reader = reader
-        self._free = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def export(self, database: Database, query: Query, name: str) -> "Download":
         """Return the answer with everything that the query finds.
@@ -98,10 +94,10 @@ class Exporter:
     async def _batches(
         self, database: Database, statement: Select[Any], cells: Sequence[Callable[[Any], Cell]]
     ) -> AsyncGenerator[Sequence[Sequence[Cell]]]:
-        if self._free.locked():
+        if database.long_reads.locked():
             text = "Too many exports are on their way."
             raise ServiceError(text, code="overloaded", user_message=text, retryable=True, retry_after_s=10)
-        async with self._free, database.reading() as connection:
+        async with database.long_reads, database.reading() as connection:
             found = await connection.stream(statement, execution_options={"yield_per": BATCH_ROWS})
             async for rows in found.partitions():
                 yield [[cell(value) for cell, value in zip(cells, row, strict=True)] for row in rows]

@@ -6,6 +6,9 @@ What the document names is what the routes take: any other parameter is refused.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fastapi import Request
+
+from ....chassis.contracts.errors import RequestError
 from .export import FORMATS
 from .pages import DEFAULT_SIZE, MAX_CURSOR_CHARS, MAX_PAGE, MAX_SIZE
 from .query import MAX_FILTER_CHARS, MAX_SEARCH_CHARS, Grammar
@@ -18,6 +21,7 @@ def _parameter(name: str, description: str, **schema: object) -> Parameter:
 
 
 DELETED = _parameter("include_deleted", "Show deleted records, too.", type="boolean", default=False)
+PURGE = _parameter("purge", "Remove it for good, deleted or not.", type="boolean", default=False)
 FORMAT = _parameter("format", "Type of the file.", type="string", enum=[*FORMATS], default="csv")
 PAGING = (
     _parameter("page", "Number of the page.", type="integer", minimum=1, maximum=MAX_PAGE, default=1),
@@ -29,6 +33,20 @@ PAGING = (
         maxLength=MAX_CURSOR_CHARS,
     ),
 )
+
+
+def given(request: Request) -> dict[str, str]:
+    """Return the parameters of a request.
+
+    Raises:
+        RequestError: if one stands there twice.
+    """
+    items = request.query_params.multi_items()
+    found = dict(items)
+    if len(found) < len(items):
+        name = next(name for name in found if len(request.query_params.getlist(name)) > 1)
+        raise RequestError(f"Expected {name} once.", pointer=f"/{name}", location="query")
+    return found
 
 
 def parameters_of(grammar: Grammar, fields: Sequence[str]) -> list[Parameter]:

@@ -8,14 +8,13 @@ from fastapi.responses import Response
 from pydantic import BaseModel, create_model
 from pydantic_core import to_json
 
-from ....chassis.contracts.errors import RequestError
 from ....chassis.contracts.json import Json
 from ....chassis.web.routes import PROBLEMS, provided
 from ..database import Database
 from .etags import tags_in
 from .export import Exporter, format_of
 from .pages import Numbered, asked, links, related_pages, related_parts
-from .parameters import DELETED, FORMAT, PAGING, parameters_of
+from .parameters import DELETED, FORMAT, PAGING, given, parameters_of
 from .query import truth
 from .reading import Part, Reader
 from .resource import Resource
@@ -38,15 +37,15 @@ def _add_list(router: APIRouter, reader: Reader, parameters: Sequence[Mapping[st
     @router.get("", name="list", response_model=model, responses=PROBLEMS, openapi_extra={"parameters": parameters})
     async def list_(request: Request, database: Storage) -> Response:
         """Return a part of the collection: a page by its number, or what follows on a cursor."""
-        given = _given(request)
-        query = reader.grammar.query(given)
-        part = asked(given, query, reader.grammar)
+        stated = given(request)
+        query = reader.grammar.query(stated)
+        part = asked(stated, query, reader.grammar)
         if isinstance(part, Numbered):
             found = await reader.page(database, query, part)
-            headers = links(request.url.path, [*given.items()], related_pages(part, found.total or 0))
+            headers = links(request.url.path, [*stated.items()], related_pages(part, found.total or 0))
             return _json(found, {"page": part.page, "size": part.size, "total": found.total}, headers)
         found = await reader.following(database, query, part)
-        headers = links(request.url.path, [*given.items()], related_parts(part, found.next))
+        headers = links(request.url.path, [*stated.items()], related_parts(part, found.next))
         return _json(found, {"size": part.size, "next": found.next}, headers)
 
 
@@ -62,8 +61,8 @@ def _add_export(router: APIRouter, reader: Reader, parameters: Sequence[Mapping[
     )
     async def export(request: Request, database: Storage) -> Response:
         """Return every record that is found, as a file."""
-        given = _given(request)
-        return await exporter.export(database, reader.grammar.query(given), format_of(given))
+        stated = given(request)
+        return await exporter.export(database, reader.grammar.query(stated), format_of(stated))
 
 
 def _add_one(router: APIRouter, reader: Reader) -> None:
@@ -78,21 +77,11 @@ def _add_one(router: APIRouter, reader: Reader) -> None:
     )
     async def get(id: str, request: Request, database: Storage) -> Response:  # noqa: A002 - the name of the parameter
         """Return one record."""
-        row = await reader.one(database, id, include_deleted=truth(_given(request), "include_deleted"))
+        row = await reader.one(database, id, include_deleted=truth(given(request), "include_deleted"))
         tag = reader.records.etag(row)
         if _has_it(request, tag):
             return Response(status_code=304, headers={"ETag": tag})
         return Response(to_json(reader.records.document(row)), headers={"ETag": tag}, media_type="application/json")
-
-
-def _given(request: Request) -> dict[str, str]:
-    """Return the parameters, each of which may stand there once."""
-    items = request.query_params.multi_items()
-    given = dict(items)
-    if len(given) < len(items):
-        name = next(name for name in given if len(request.query_params.getlist(name)) > 1)
-        raise RequestError(f"Expected {name} once.", pointer=f"/{name}", location="query")
-    return given
 
 
 def _has_it(request: Request, tag: str) -> bool:
@@ -101,7 +90,7 @@ def _has_it(request: Request, tag: str) -> bool:
     if not headers:
         return False
     tags = tags_in(headers, "If-None-Match")
-    return tags is None or tag in {given.removeprefix("W/") for given in tags}
+    return tags is None or tag in {one.removeprefix("W/") for one in tags}
 
 
 def _json(part: Part, told: Mapping[str, Json], headers: Mapping[str, str]) -> Response:

@@ -34,7 +34,7 @@ def refusals(table: Table) -> Iterator[None]:
         raise ValidationProblem(found) from error
 
 
-FAILED = (exc.DBAPIError, OverflowError)
+FAILED = (exc.StatementError, OverflowError)
 """What a change may end in that the tables do not allow."""
 
 _DATA = "22"
@@ -55,6 +55,8 @@ def refused(error: Exception, table: Table, above: str = "") -> list[dict[str, s
         names = violated(error, table)
     elif isinstance(error, OverflowError) or _sqlstate(error)[:2] == _DATA:
         code, message = "invalid_request", "A value does not fit into its column: it is too large or too long."
+    elif isinstance(getattr(error, "orig", None), ValueError):
+        code, message = "invalid_request", "A value cannot be stored: JSON knows neither infinity nor NaN."
     else:
         return []
     pointers = [f"{above}/{name}" for name in names] or [above]

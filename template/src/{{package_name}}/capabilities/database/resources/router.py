@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from ..deadlines import TimedRoute
 from .read_routes import add_reads
 from .resource import Resource
 from .write_routes import add_writes
@@ -13,7 +14,7 @@ def build_router(resource: Resource) -> APIRouter:
     Raises:
         TypeError: if the resource names columns that it does not have, or that cannot be asked for.
     """
-    router = APIRouter(prefix=f"/v1/{resource.name}", tags=[resource.name])
+    router = APIRouter(prefix=f"/v1/{resource.name}", tags=[resource.name], route_class=TimedRoute)
     add_reads(router, resource)
     add_writes(router, resource)
     return router

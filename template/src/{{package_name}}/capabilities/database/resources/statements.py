@@ -1,4 +1,7 @@
-"""Statements: a query as SQL, the same in effect on SQLite and PostgreSQL.
+"""Statements: a query as SQL, the same in effect on SQLite and PostgreSQL, but for the order of texts.
+
+SQLite compares texts by their code points, PostgreSQL by the collation of the database: a page begins where the one
+before ended on either, but capitals and accents stand elsewhere.
 
 Records without a value in the first sort column come last in either direction, as they do in every other one. A keyset
 page begins with a comparison that an index on (sort column, id) answers, so that its cost does not depend on where in

@@ -11,12 +11,17 @@ from collections.abc import AsyncGenerator, Buffer, Sequence
 from typing import Final, override
 from xml.sax.saxutils import escape
 
+from ....chassis.contracts.errors import ServiceError
 from .sheets import Cell, Rows
 
 MAX_ROWS: Final = 1_048_575
 """Most records in a file; the names of the fields take a row."""
 MAX_CELL_CHARS: Final = 32_767
 """Longest text of a cell, in units of UTF-16; the rest is cut off."""
+
+MAX_SHEET_BYTES: Final = 2**31 - 2**16
+"""Longest sheet, before it is compressed: a longer one needs ZIP64, which not every Office reads in a file that is
+written in one go."""
 
 _EXACT = 10**15
 """Whole numbers from here on have more digits than Excel keeps."""
@@ -62,15 +67,21 @@ class _Pieces(io.RawIOBase):
 
 
 async def as_workbook(names: Sequence[str], batches: Rows) -> AsyncGenerator[bytes]:
-    """Yield a file with one sheet: the names, then the rows, one piece for each batch."""
-    pieces = _Pieces()
+    """Yield a file with one sheet: the names, then the rows, one piece for each batch.
+
+    Raises:
+        ServiceError: as soon as the sheet gets too long.
+    """
+    pieces, written = _Pieces(), 0
     with zipfile.ZipFile(pieces, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as file:
         for name, content in _PARTS.items():
             file.writestr(name, _XML + content)
         with file.open("xl/worksheets/sheet1.xml", "w") as sheet:
             sheet.write(f'{_XML}<worksheet xmlns="{_MAIN}"><sheetData>{_row(names)}'.encode())
             async for rows in batches:
-                sheet.write("".join(map(_row, rows)).encode())
+                written += sheet.write("".join(map(_row, rows)).encode())
+                if written > MAX_SHEET_BYTES:
+                    raise ServiceError(f"a sheet has more than {MAX_SHEET_BYTES} bytes; filter the records, or use csv")
                 yield pieces.taken()
             sheet.write(b"</sheetData></worksheet>")
     yield pieces.taken()

@@ -13,6 +13,8 @@ from ..database import Database
 from .bodies import read_body, read_patch
 from .bulk import MAX_BYTES, MAX_ITEMS, Bulk, BulkBody
 from .etags import if_match, tags_in
+from .parameters import PURGE, given
+from .query import truth
 from .resource import Resource
 from .writing import Writing, Written
 
@@ -97,18 +99,14 @@ def _add_changes(router: APIRouter, writing: Writing) -> None:
 
 
 def _add_removal(router: APIRouter, writing: Writing) -> None:
-    strict, lenient = _conditional(required=True), _conditional(required=False)
+    lenient, strict = _conditional(required=False), _conditional(required=True)
+    strict["parameters"].append(PURGE)
 
     @router.delete("/{id}", status_code=204, responses=PROBLEMS, openapi_extra=strict)
-    async def delete(
-        id: str,  # noqa: A002 - name of the parameter
-        request: Request,
-        database: Stored,
-        purge: bool = False,  # noqa: FBT001, FBT002 - a parameter of the query
-    ) -> Response:
+    async def delete(id: str, request: Request, database: Stored) -> Response:  # noqa: A002 - name of the parameter
         """Hide a record until it is restored, or remove it for good."""
         asked = if_match(request.headers.getlist("if-match"))
-        if purge:
+        if truth(given(request), "purge"):
             await writing.purge(database, id, asked)
             return Response(status_code=204)
         written = await writing.delete(database, id, asked)

@@ -4,7 +4,7 @@ A deleted record stays in its table, hidden, until it is restored or purged. Wha
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from pydantic import BaseModel
@@ -23,7 +23,7 @@ from .kinds import is_storable
 from .records import Records
 from .refusals import not_found, refusals
 from .resource import Resource
-from .rows import Row, Rows, Values
+from .rows import Row, Rows, Values, alike
 
 
 class Written(NamedTuple):
@@ -47,6 +47,8 @@ class Writing:
         self.records = Records(resource)
         self.rows = Rows(resource, self.table)
         self._clock = clock or SystemClock()
+        known = (self.table.c.id.in_(bindparam("ids", expanding=True)), self.table.c.created_at < bindparam("limit"))
+        self._select_expired = select(self.table.c.id).where(*known)
         this = (self.table.c.id == bindparam("this_id"), self.table.c.version == bindparam("this_version"))
         self._select = select(self.table).where(this[0])
         self._insert = insert(self.table).inline()
@@ -60,19 +62,26 @@ class Writing:
             ValidationProblem: `conflict`, if the record contradicts others, or the key was used for another one.
         """
         row = self.rows.new(body, self.now())
+        first_id = row["id"]
         with refusals(self.table):
             try:
-                async with database.writing() as connection:
-                    (document,) = await self.insert(connection, [row])
-                return Written(document, self.records.etag(row))
+                return await self._created(database, row)
             except exc.IntegrityError:
                 if current().idempotency_key is None:
                     raise
                 async with database.reading() as connection:
+                    await self.free_ids(connection, [row], database.section.replay_hours)
                     earlier = await self.made_earlier(connection, [row])
-                if row["id"] not in earlier:
+                if row["id"] in earlier:
+                    return Written(earlier[row["id"]], self.records.etag(row))
+                if row["id"] == first_id:
                     raise
-                return Written(earlier[row["id"]], self.records.etag(row))
+            return await self._created(database, row)
+
+    async def _created(self, database: Database, row: Values) -> Written:
+        async with database.writing() as connection:
+            (document,) = await self.insert(connection, [row])
+        return Written(document, self.records.etag(row))
 
     async def replace(self, database: Database, id_: str, body: BaseModel, asked: Tags) -> Written:
         """Put a whole body in the place of a record's; one that changes nothing leaves the version as it is.
@@ -137,6 +146,19 @@ class Writing:
         await audit.write(connection, self.resource.name, Action.CREATE, changes, rows[0]["created_at"])
         return documents
 
+    async def free_ids(self, connection: AsyncConnection, rows: Sequence[Values], replay_hours: float) -> None:
+        """Give other ids to new rows whose idempotency key has made a record before, and has expired since.
+
+        Those ids follow from the key too, so that further attempts come to them as well.
+        """
+        limit, left = self.now() - timedelta(hours=replay_hours), list(rows)
+        while left:
+            asked = {"ids": [row["id"] for row in left], "limit": limit}
+            expired = set((await connection.execute(self._select_expired, asked)).scalars())
+            left = [row for row in left if row["id"] in expired]
+            for row in left:
+                row["id"] = self.rows.next_id(row["id"])
+
     async def made_earlier(self, connection: AsyncConnection, rows: Sequence[Values]) -> dict[str, Document]:
         """Return, by id, the records that an earlier attempt made from the same bodies, as they were then."""
         created = await audit.created(connection, self.resource.name, [row["id"] for row in rows])
@@ -144,7 +166,7 @@ class Writing:
         return {
             row["id"]: then
             for row, then in found
-            if then is not None and self.rows.stated(then) == self.rows.stated(self.records.document(row))
+            if then is not None and alike(self.rows.stated(then), self.rows.stated(self.records.document(row)))
         }
 
     async def _change(
@@ -174,7 +196,7 @@ class Writing:
     ) -> Written | None:
         """Write values over a row; return None if it is no longer the current one."""
         before = self.records.document(row)
-        if all(row[name] == value for name, value in values.items()):
+        if self.rows.same(row, values):
             return Written(before, self.records.etag(row))
         values = {**values, "version": row["version"] + 1, "updated_at": at}
         if not (await connection.execute(self._update, {**values, **_this(row)})).rowcount:
