@@ -13,7 +13,7 @@ import asyncpg  # type: ignore[import-untyped]  # it has no types
 import pytest
 
 from postgresql_server import PostgresqlServer, fresh_database
-from rendering import WITH_DATABASE, Workshop, clean_environment
+from rendering import FULLEST, WITH_DATABASE, Workshop, clean_environment
 from serving import Answer, Service, command, running, spoken
 from vendor import Vendor, instance, vendor
 
@@ -220,23 +220,40 @@ UNUSABLE = {
     "host unknown": (f"postgresql://app:{PLANTED}@no-such-host.invalid/name", "not known"),
     "no such role": (f"postgresql://app:{PLANTED}@127.0.0.1:{{port}}/postgres", 'role "app" does not exist'),
     "no such database": (f"postgresql://postgres:{PLANTED}@127.0.0.1:{{port}}/gone", 'database "gone" does not exist'),
+    "no right to create": ("postgresql://visitor@127.0.0.1:{port}/postgres", "permission denied"),
     "wrong password": (f"postgresql://locked:{PLANTED}@127.0.0.1:{{port}}/postgres", "password authentication failed"),
 }
 
 
+@pytest.mark.parametrize("capability", ["database", "jobs"])
 @pytest.mark.parametrize("case", UNUSABLE)
-def test_what_cannot_be_reached_is_one_line(project: Path, tmp_path: Path, server: PostgresqlServer, case: str) -> None:
+def test_what_cannot_be_reached_is_one_line(
+    workshop: Workshop, tmp_path: Path, server: PostgresqlServer, case: str, capability: str
+) -> None:
     """`migrate` says in one line what is in the way: no trace, no secret, exit code 1."""
+    project = workshop.install(WITH_DATABASE if capability == "database" else FULLEST)
     template, reason = UNUSABLE[case]
     (tmp_path / "notes.txt").write_text("remember the milk " * 100, encoding="utf-8")
     if case == "wrong password":
         asyncio.run(_lock(server, "locked"))
+    if case == "no right to create":
+        asyncio.run(_invite(server, "visitor"))
+    code = "migration_failed" if (case, capability) == ("no right to create", "database") else "storage_unavailable"
     url = template.format(folder=tmp_path, port=server.port)
     done = command(project, tmp_path, "migrate", "--json", env={URL: url})
     assert 1 == done.returncode
-    assert re.fullmatch(rf"error: .*{re.escape(reason)}.* \[storage_unavailable\]\n", done.stderr), done.stderr
-    assert "storage_unavailable" == json.loads(done.stdout)["error"]["code"]
+    assert re.fullmatch(rf"error: .*{re.escape(reason)}.* \[{code}\]\n", done.stderr), done.stderr
+    assert code == json.loads(done.stdout)["error"]["code"]
     assert PLANTED not in done.stdout + done.stderr
+
+
+async def _invite(server: PostgresqlServer, role: str, password: str = "") -> None:
+    """Have a role that may read, and make nothing."""
+    connection = await asyncpg.connect(server.url())
+    await connection.execute(f"DROP ROLE IF EXISTS {role}")
+    await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
+    await connection.execute("SELECT pg_reload_conf()")
+    await connection.close()
 
 
 async def _lock(server: PostgresqlServer, role: str) -> None:
@@ -244,10 +261,7 @@ async def _lock(server: PostgresqlServer, role: str) -> None:
     rules = server.folder / "data" / "pg_hba.conf"
     rest = rules.read_text(encoding="utf-8")
     rules.write_text(f"host all {role} 127.0.0.1/32 scram-sha-256\n{rest}", encoding="utf-8")
-    connection = await asyncpg.connect(server.url())
-    await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'right'")
-    await connection.execute("SELECT pg_reload_conf()")
-    await connection.close()
+    await _invite(server, role, "right")
 
 
 def test_the_settings_show_no_password(project: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -12,7 +13,7 @@ from sqlalchemy import text
 from capabilities.jobs.workplace import Workplace, opened
 from object_service.capabilities.jobs.records import JobStatus
 from object_service.chassis.contracts.context import Context, entered
-from object_service.chassis.contracts.errors import StorageUnavailableError
+from object_service.chassis.contracts.errors import RequestError, StorageUnavailableError
 from object_service.chassis.contracts.json import Json
 from tools import ROOT
 
@@ -51,6 +52,25 @@ async def test_an_id_is_enqueued_once(office: Workplace) -> None:
         *(set(found), await _count(office)),
         await office.management.payload("job_one"),
     )
+
+
+@pytest.mark.parametrize("within", [False, True], ids=["alone", "in-a-transaction"])
+async def test_a_key_gives_no_job_for_another(office: Workplace, within: bool) -> None:  # noqa: FBT001 - a parameter
+    """A second job of a name in one request would vanish behind the first: that is refused, or it has an id."""
+
+    async def enqueue(payload: Mapping[str, Json], **options: Any) -> str:
+        if not within:
+            return await office.jobs.enqueue("any", payload, **options)
+        async with office.database.writing() as connection:
+            return await office.jobs.enqueue_in(connection, "any", payload, **options)
+
+    with entered(Context("cor_one", "key one", None)):
+        first = await enqueue({"n": 1, "of": ["a", 2.5]})
+        assert first == await enqueue({"of": ["a", 2.5], "n": 1})
+        with pytest.raises(RequestError, match="asked for another job already") as refused:
+            await enqueue({"n": 2, "of": ["a", 2.5]})
+        await enqueue({"n": 2}, id_="job_two")
+    assert ("conflict", 2) == (refused.value.code, await _count(office))
 
 
 async def test_a_key_gives_one_job_to_each_caller(office: Workplace) -> None:

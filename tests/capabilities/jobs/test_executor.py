@@ -10,13 +10,14 @@ from capabilities.database.waiting import until
 from capabilities.jobs.migrated import NewDatabase
 from capabilities.jobs.workplace import Workplace, opened
 from object_service.capabilities.database.settings import DatabaseSection
-from object_service.capabilities.jobs.declarations import Schedule
+from object_service.capabilities.jobs import runs
 from object_service.capabilities.jobs.engine import open_engine
 from object_service.capabilities.jobs.executor import AlreadyRunningError, Executor, NotMigratedError
 from object_service.capabilities.jobs.leases import Leases
 from object_service.capabilities.jobs.records import JobStatus
 from object_service.capabilities.jobs.running import step
 from object_service.capabilities.jobs.settings import JobsSection
+from object_service.chassis.contracts.errors import StorageUnavailableError
 from object_service.chassis.contracts.json import Json
 
 _CLAIM = (
@@ -134,7 +135,7 @@ async def test_what_a_process_left_is_begun_again(url: str) -> None:
         await _claimed(place, id_)
         if place.database.dialect == "postgresql":
             engine = open_engine(place.section, connections=1)
-            Leases(engine, 1).take("exe_gone")
+            Leases(engine, 1, 1).take("exe_gone")
             engine.dispose()
         await place.executor.start()
         record = await place.ended(id_)
@@ -147,7 +148,7 @@ async def test_a_job_of_the_living_is_left_alone(postgresql: str) -> None:
         id_ = await place.begin(_nothing)
         await _claimed(place, id_)
         engine = open_engine(DatabaseSection(url=postgresql), connections=1)
-        leases = Leases(engine, 3)
+        leases = Leases(engine, 3, 1)
         leases.take("exe_gone")
         await place.executor.start()
         for _ in range(10):
@@ -193,29 +194,44 @@ async def test_one_process_runs_so_many_at_once(url: str) -> None:
     assert 2 == most
 
 
-async def test_a_schedule_fires_and_ends_with_its_declaration(url: str) -> None:
-    """Each time is one job with that time in its payload; a release without the schedule forgets it."""
-    given: list[Mapping[str, Json]] = []
-    fired = asyncio.Event()
-
-    async def work(_: str, payload: Mapping[str, Json]) -> Json:
-        given.append(payload)
-        fired.set()
-        return None
-
+async def test_a_start_that_failed_halfway_keeps_the_next_one_from_nothing(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if what it had taken could not be given back, since the database was away again."""
+    monkeypatch.setattr(Leases, "release", _away)
     async with opened(url) as place:
-        key = place.payload(work)
-        place.jobs.add_schedule(Schedule(name="often", cron="* * * * * *", job="any", payload={**key, "more": 1}))
+        with monkeypatch.context() as patch:
+            patch.setattr(place.executor, "_declare", _away)
+            with pytest.raises(StorageUnavailableError):
+                await place.executor.start()
         await place.executor.start()
-        await asyncio.wait_for(fired.wait(), 20)
-        known = await asyncio.to_thread(place.jobs.client.list_schedules)
-        assert ["often"] == [one["schedule_name"] for one in known]
-    assert (1, True) == (given[0]["more"], str(given[0]["scheduled_at"]).startswith("20"))
-    assert len(given) == len({str(one["scheduled_at"]) for one in given})
+        assert 1 == (await place.outcome(_nothing, {"n": 1})).result
 
-    async with opened(url) as place:
+
+def _away(*_: object) -> None:
+    raise sa.exc.TimeoutError("away")
+
+
+async def test_jobs_without_code_hold_up_nobody(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are given back at once, lose no attempt, and run in a process that knows them."""
+    monkeypatch.setattr(runs, "_AUDIT_TURNS", 1)
+    monkeypatch.setattr(runs, "STRAYED_S", 3)
+    async with opened(url, concurrency=1, max_attempts=1) as place:
+        place.jobs.register("new", _nothing, queue="line")
+        id_ = await place.jobs.enqueue("new", {"n": 1})
+        known = await place.begin(_nothing, {"n": 2}, name="in-line")
+        del place.jobs.declared["new"]
         await place.executor.start()
-        assert [] == await asyncio.to_thread(place.jobs.client.list_schedules)
+        assert 2 == (await place.ended(known)).result
+        record = await place.stands(id_, JobStatus.DELAYED)
+        assert 0 == record.attempts
+        again = await place.management.until(id_, lambda now: now.due_at not in (None, record.due_at), within_s=20)
+        assert (JobStatus.DELAYED, 0) == (again and again.status, again and again.attempts)
+    async with opened(url, max_attempts=1) as place:
+        place.jobs.register("new", _nothing, queue="line")
+        await place.executor.start()
+        record = await place.ended(id_)
+        assert (JobStatus.SUCCEEDED, 1) == (record.status, record.result)
 
 
 async def test_an_executor_needs_no_jobs(url: str) -> None:

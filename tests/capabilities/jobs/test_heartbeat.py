@@ -1,4 +1,4 @@
-"""The heartbeat: takes over from whoever ended, waits after outages, and gives up when its own lease is gone."""
+"""The heartbeat: takes over from whoever ended, and gives up when its own lease is gone."""
 
 import os
 import threading
@@ -12,19 +12,6 @@ from object_service.capabilities.jobs import heartbeat
 from object_service.capabilities.jobs.heartbeat import EXIT_LOST, Heartbeat, Succession
 
 EVERY_S = 0.005
-LONG_S = 10_000.0
-
-
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        """Begin at an hour that means nothing."""
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        """Return the time."""
-        return self.now
 
 
 @dataclass
@@ -70,17 +57,9 @@ class Scene:
         return 1
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Return the clock of the heartbeat."""
-    clock = Clock()
-    monkeypatch.setattr(heartbeat, "time", clock)
-    return clock
-
-
 @contextmanager
-def _beating(scene: Scene, grace_s: float = 30) -> Iterator[None]:
-    succession = Succession(executors=scene.executors, hand_over=scene.hand_over, grace_s=grace_s)
+def _beating(scene: Scene) -> Iterator[None]:
+    succession = Succession(executors=scene.executors, hand_over=scene.hand_over)
     beating = Heartbeat(scene, "me", succession, lost=scene.lost.set)  # type: ignore[arg-type]  # stands in for Leases
     beating.start()
     try:
@@ -103,43 +82,35 @@ def _until(condition: Callable[[], object]) -> None:
     raise AssertionError("it did not come")
 
 
-def test_whoever_has_no_lease_is_succeeded(clock: Clock) -> None:
-    """After the grace, the jobs of executors without a lease are handed over; those of the living are not."""
+def test_whoever_has_no_lease_is_succeeded() -> None:
+    """The jobs of executors without a lease are handed over; those of the living are not."""
     scene = Scene(held={"me", "alive", "late"}, lapsed={"late"}, running={"me", "alive", "late", "unknown"})
-    with _beating(scene, grace_s=30):
-        _times(scene.beaten, 5)
-        assert [] == scene.handed_over
-        clock.now += 29.9
-        _times(scene.beaten, 5)
-        assert [] == scene.handed_over
-        clock.now += 0.2
+    with _beating(scene):
         _until(lambda: len(scene.handed_over) == 2)
+        _times(scene.looked, 3)
     assert (["late", "unknown"], {"me", "alive"}) == (scene.handed_over, scene.running)
 
 
-def test_nothing_is_taken_over_during_and_soon_after_an_outage(clock: Clock) -> None:
-    """The others have to find back first; a worker that was cut off goes on as soon as the database answers."""
+def test_nothing_is_taken_over_during_an_outage(caplog: pytest.LogCaptureFixture) -> None:
+    """A worker that is cut off asks for nothing but its lease, and goes on as soon as the database answers."""
     scene = Scene()
-    with _beating(scene, grace_s=30):
-        clock.now += 31
+    with _beating(scene), caplog.at_level("INFO"):
         _times(scene.looked, 2)
         scene.away = OSError("connection is bad")
-        _times(scene.beaten, 3)
+        _until(lambda: "worker_cut_off" in caplog.messages)
+        _times(scene.beaten, 3)  # a look that had begun has ended
         scene.running = {"silent"}
-        clock.now += LONG_S
+        while scene.beaten.acquire(blocking=False):
+            pass
         _times(scene.beaten, 5)
         assert [] == scene.handed_over
         scene.away = None
-        _times(scene.beaten, 5)
-        clock.now += 29
-        _times(scene.beaten, 5)
-        assert [] == scene.handed_over
-        clock.now += 2
         _until(lambda: scene.handed_over)
     assert (["silent"], False) == (scene.handed_over, scene.lost.is_set())
+    assert ["worker_cut_off", "worker_reconnected"] == [one for one in caplog.messages if one.startswith("worker_")]
 
 
-def test_a_worker_whose_lease_is_gone_stops(clock: Clock) -> None:
+def test_a_worker_whose_lease_is_gone_stops() -> None:
     """Its jobs run elsewhere: it is told once, and beats no more."""
     scene = Scene()
     with _beating(scene):
@@ -149,10 +120,9 @@ def test_a_worker_whose_lease_is_gone_stops(clock: Clock) -> None:
         while scene.beaten.acquire(blocking=False):
             pass
         assert not scene.beaten.acquire(timeout=EVERY_S * 6)
-    assert 1000.0 == clock.now
 
 
-def test_trouble_with_taking_over_ends_nothing(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_trouble_with_taking_over_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """An error is told and tried again; the lease is renewed all the while."""
     scene = Scene(running={"gone"})
     failing = [ValueError("first"), ValueError("second")]
@@ -164,8 +134,7 @@ def test_trouble_with_taking_over_ends_nothing(clock: Clock, caplog: pytest.LogC
         return hand_over(executor_id)
 
     scene.hand_over = sometimes  # type: ignore[method-assign]  # the one method that fails here
-    with _beating(scene, grace_s=1):
-        clock.now += 2
+    with _beating(scene):
         _until(lambda: scene.handed_over)
     assert ["jobs_not_taken_over"] * 2 == [one.msg for one in caplog.records if one.msg == "jobs_not_taken_over"]
 

@@ -45,8 +45,9 @@ def test_one_module_reaches_behind_the_promises() -> None:
         ("run_migrations", ["self"]),
         ("verify_migrations", ["self"]),
         ("reenqueue_for_recovery", ["self", "workflow_id", "executor_ids", "recovery_queue_name"]),
+        ("await_workflow_result_async", ["self", "workflow_id", "polling_interval", "fail_if_missing"]),
     ],
-    ids=["migrate", "verify", "hand-over"],
+    ids=["migrate", "verify", "hand-over", "result"],
 )
 def test_private_calls_have_the_form_that_is_used(method: str, parameters: list[str]) -> None:
     """Each has its name and its parameters, for every engine."""
@@ -59,6 +60,15 @@ def test_a_hand_over_asks_for_the_owner_and_takes_the_token_away() -> None:
     source = inspect.getsource(SystemDatabase.reenqueue_for_recovery)
     for part in ("PENDING.value", "executor_id.in_(executor_ids)", "owner_xid=None", "rowcount > 0"):
         assert part in source
+
+
+def test_trying_again_writes_what_resuming_does() -> None:
+    """The same columns are set to the same values, beside the condition that is ours."""
+    written = inspect.getsource(SystemDatabase.resume_workflows).split(".values(")[1]
+    columns = set(re.findall(r"^\s+(\w+)=", written, re.MULTILINE))
+    ours = inspect.getsource(internals.try_again)
+    assert {name for name in columns if f'"{name}"' in ours} == columns
+    assert {"status", "queue_name", "recovery_attempts", "owner_xid", "completed_at"} <= columns
 
 
 def test_the_client_has_its_engine() -> None:

@@ -57,6 +57,16 @@ def test_jobs_are_listed() -> None:
     assert (2, True) == (wrong.exit_code, "expected one of enqueued, delayed" in " ".join(wrong.stderr.split()))
 
 
+def test_arguments_that_are_no_text_name_nothing() -> None:
+    """Bytes that are no UTF-8 come as half a character; nothing has such a name, and nobody sees a traceback."""
+    _enqueue()
+    assert (0, "no jobs\n") == ((listed := run("jobs", "list", "--name", "a\udcff")).exit_code, listed.stdout)
+    for verb in ("show", "cancel", "retry"):
+        refused = run("jobs", verb, "a\udcff")
+        assert "No job has this id" in refused.stderr
+        assert isinstance(refused.exception, SystemExit)
+
+
 def test_a_job_is_shown_and_cancelled() -> None:
     """Each command prints the job as it is then; cancelling again is no error."""
     id_ = _enqueue(delay_s=600)

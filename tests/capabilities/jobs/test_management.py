@@ -7,7 +7,7 @@ import pytest
 
 from capabilities.jobs.workplace import Workplace, opened
 from object_service.capabilities.jobs.records import JobRecord, JobStatus
-from object_service.chassis.contracts.errors import RequestError
+from object_service.chassis.contracts.errors import RequestError, StorageUnavailableError
 from object_service.chassis.contracts.json import Json
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -84,6 +84,38 @@ async def test_progress_is_followed_to_the_end(workplace: Workplace) -> None:
         *(seen[-1].status, seen[-1].result),
     )
     assert len(seen) == len({repr(one) for one in seen}) <= 3
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [(7.5, 1.0), (-1.0, 0.0), (float("nan"), 0.0), (float("inf"), 1.0)],
+    ids=["beyond", "before", "no-number", "endless"],
+)
+async def test_no_job_fails_because_of_what_it_tells(workplace: Workplace, told: float, kept: float) -> None:
+    """What is beyond either end is that end, and what cannot be stored of a note is left out."""
+
+    async def work(_: str, __: Mapping[str, Json]) -> Json:
+        await workplace.jobs.progress(told, "half \ud800 a \0character")
+        return None
+
+    record = await workplace.outcome(work)
+    assert (JobStatus.SUCCEEDED, kept, "half ? a character") == (record.status, record.progress, record.note)
+
+
+async def test_following_goes_on_after_an_outage(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the database is away nothing comes, and then what has become of the job meanwhile."""
+    find, looks = workplace.management.find, list[str]()
+
+    async def sometimes(id_: str) -> JobRecord | None:
+        looks.append(id_)
+        if len(looks) in (1, 3):
+            raise StorageUnavailableError("away")
+        return await find(id_)
+
+    id_ = await workplace.begin(_nothing, delay_s=1)
+    monkeypatch.setattr(workplace.management, "find", sometimes)
+    seen = [record.status async for record in workplace.management.follow(id_)]
+    assert (JobStatus.DELAYED, JobStatus.SUCCEEDED) == (seen[0], seen[-1])
 
 
 async def test_progress_outside_a_job_is_nothing(workplace: Workplace) -> None:

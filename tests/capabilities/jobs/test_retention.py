@@ -41,6 +41,37 @@ async def test_finished_jobs_go_after_their_time(workplace: Workplace, monkeypat
     assert [] == await workplace.jobs.client.list_workflow_steps_async(ended[0])
 
 
+async def test_a_result_stays_as_long_as_somebody_may_ask(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child goes with its parent, not before, however many of them there are on a page."""
+    monkeypatch.setattr(retention, "_PAGE", 2)
+    begun, on = asyncio.Event(), asyncio.Event()
+
+    async def parent(_: str, __: Mapping[str, Json]) -> Json:
+        ids = [await workplace.begin(_child, {"n": n}) for n in range(3)]
+        begun.set()
+        await on.wait()
+        return [await workplace.jobs.result(id_) for id_ in ids]
+
+    day, ids = timedelta(days=1), [await workplace.begin(parent)]
+    await begun.wait()
+    ids += [f"{ids[0]}_{n}" for n in (1, 2, 3)]
+    for id_ in ids[1:]:
+        await workplace.ended(id_)
+    other = (await workplace.outcome(_child, {"n": 7})).id
+    now = datetime.now(UTC) + day + timedelta(seconds=1)
+    assert 1 == await delete_finished(workplace.jobs, older_than=day, now=now)
+    assert await workplace.management.find(other) is None
+    on.set()
+    assert [0, 1, 2] == (await workplace.ended(ids[0])).result
+    assert 4 == await delete_finished(workplace.jobs, older_than=day, now=now + timedelta(seconds=60))
+
+
+async def _child(_: str, payload: Mapping[str, Json]) -> Json:
+    return payload["n"]
+
+
 async def test_deleting_goes_on_after_trouble(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

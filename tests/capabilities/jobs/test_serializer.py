@@ -11,6 +11,13 @@ from object_service.capabilities.jobs.serializer import JsonSerializer, StepFail
 from object_service.chassis.contracts.errors import AdapterTimeoutError, ServiceError
 from object_service.chassis.redaction import know
 
+_LOOK_LIKE = (
+    {"$error": "boom"},
+    {"$error": {"type": "KeyError", "text": "gone"}},
+    {"$plain": 1},
+    {"$plain": {"$error": "boom"}},
+)
+
 
 class Hostile:
     """Would run code when it is read as pickle."""
@@ -22,8 +29,11 @@ class Hostile:
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, 1, 1.5, "ä\x00\u2028", [], {"a": [1, {"b": None}]}, {"$error": 1, "more": 2}, "\ud800"],
-    ids=["null", "true", "int", "float", "text", "empty", "nested", "looks-like-an-error", "half-a-character"],
+    [None, True, 1, 1.5, "ä\x00\u2028", [], {"a": [1, {"b": None}]}, {"$error": 1, "more": 2}, "\ud800", *_LOOK_LIKE],
+    ids=[
+        *("null", "true", "int", "float", "text", "empty", "nested", "more-than-an-error", "half-a-character"),
+        *("looks-like-an-error", "looks-like-one-in-full", "looks-like-a-mark", "looks-like-a-marked-error"),
+    ],
 )
 def test_json_comes_back_as_it_was(value: object) -> None:
     """What is plain JSON is stored as text and read as the same."""

@@ -30,6 +30,17 @@ async def test_the_oldest_job_that_could_run_counts(office: Workplace) -> None:
     assert 60 == pytest.approx(await oldest_waiting_s(office.jobs, enqueued + timedelta(seconds=60)), abs=0.01)
 
 
+async def test_a_job_waits_since_it_is_due(office: Workplace) -> None:
+    """One that was delayed waits from then on, whether or not anybody has noticed; it hides nobody who waits longer."""
+    delayed = await office.begin(_nothing, delay_s=600)
+    due = (await office.management.show(delayed)).due_at
+    assert due is not None
+    assert 30 == pytest.approx(await oldest_waiting_s(office.jobs, due + timedelta(seconds=30)), abs=0.01)
+    later = await office.begin(_nothing)
+    made = (await office.management.show(later)).created_at
+    assert 620 == pytest.approx(await oldest_waiting_s(office.jobs, made + timedelta(seconds=620)), abs=0.01)
+
+
 async def test_the_gauge_follows(office: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is absent before the first look and while the database is away."""
     looks: list[float | Exception] = [3.5, StorageUnavailableError("away"), 1.0]

@@ -10,6 +10,8 @@ an operator.
 
 Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
+_FORBIDDEN = "42501"
+"""The role may not do this: whoever runs the database has to allow it."""
 _UNDEFINED = ("42P01", "42703")
 """A table or a column is missing: this version of the service runs before its migration."""
 _MISSING = ("no such table", "no such column", "has no column named")
@@ -32,7 +34,7 @@ def _may_pass(error: exc.DBAPIError) -> bool:
         is_wrong = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
         return type(error) in (exc.OperationalError, exc.DatabaseError) and not is_wrong
     dropped = error.connection_invalidated or isinstance(error, exc.OperationalError | exc.InterfaceError)
-    return dropped or _sqlstate(error)[:2] in _PASSING
+    return dropped or _sqlstate(error)[:2] in _PASSING or _sqlstate(error) == _FORBIDDEN
 
 
 def _sqlstate(error: exc.DBAPIError) -> str:

@@ -7,6 +7,7 @@ from ..database.chains import Chain
 from ..database.settings import DatabaseSection
 from .engine import open_engine
 from .internals import TABLES, migrate_engine
+from .jobs import reached
 from .leases import METADATA
 
 
@@ -14,7 +15,8 @@ async def migrate_dbos(section: DatabaseSection) -> None:
     """Bring the tables of DBOS to what its installed version expects."""
     engine = open_engine(section, connections=2)
     try:
-        await asyncio.to_thread(migrate_engine, engine)
+        with reached(told=True):
+            await asyncio.to_thread(migrate_engine, engine)
     finally:
         engine.dispose()
 

@@ -18,7 +18,10 @@ type GiveUp = Callable[[str, Mapping[str, Json], Failure], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A kind of job; `timeout_s` is the time of one run, None for no limit, and `max_attempts` follows the settings.
+    """A kind of job; `max_attempts` follows the settings unless it is given.
+
+    `timeout_s`, None for no limit, is the time from its first beginning to its end, in which it may rest, be handed
+    back and be begun again; tried again by somebody, it has that time anew.
 
     With `give_up`, its code writes down how it ended; where it runs nowhere, `give_up` does so, and a second time
     changes nothing.

@@ -40,9 +40,8 @@ async def end_unwritten(management: JobManagement, *, after: datetime, now: date
         except ServiceError:
             raise
         except Exception as error:  # noqa: BLE001 - one must not keep the others from their end
-            _log.warning(
-                "job_end_not_written", extra={"job_id": record.id, "error": f"{type(error).__name__}: {error}"}
-            )
+            reason = f"{type(error).__name__}: {error}"
+            _log.warning("job_end_not_written", extra={"job_id": record.id, "error": reason})
         else:
             _log.info("job_end_written", extra={"job_id": record.id, "status": record.status})
     return before - _OVERLAP

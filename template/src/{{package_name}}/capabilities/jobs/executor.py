@@ -16,20 +16,21 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
-from dbos import DBOS, ClientScheduleInput
+from dbos import DBOS
 from sqlalchemy.exc import SQLAlchemyError
 
-from ...chassis.contracts.errors import ServiceError
+from ...chassis.contracts.errors import ServiceError, StorageUnavailableError
 from ...chassis.contracts.identity import new_id
 from ...chassis.contracts.json import Json
 from ..database.settings import DatabaseSection
-from .declarations import DEFAULT_QUEUE, Job, Schedule
+from .declarations import Job, Schedule
 from .engine import configuration, open_engine, quiet, sync_url
 from .heartbeat import Heartbeat, Succession
 from .internals import behind
-from .jobs import Jobs, key_id, reached
+from .jobs import Jobs, reached
 from .leases import Leases
 from .runs import Runs
+from .schedules import declare, firing, keep_declaring
 from .settings import JobsSection
 from .takeover import executors, hand_over_all, put_all_back
 
@@ -63,7 +64,8 @@ class Executor:
         self._database = database
         self._runs = Runs(jobs, self.id)
         self._held = ExitStack()
-        self._watching: asyncio.Task[None] | None = None
+        self._elsewhere: Callable[[], set[str]] = set
+        self._watching: asyncio.Future[Any] | None = None
         self._launched = False
 
     async def start(self) -> None:
@@ -75,7 +77,7 @@ class Executor:
             StorageUnavailableError: if the database cannot be asked.
         """
         try:
-            with reached():
+            with reached(told=True):
                 await self._start()
         except BaseException:
             if self._launched:
@@ -83,7 +85,8 @@ class Executor:
             await asyncio.to_thread(self._held.close)
             raise
         self._jobs.on_cancel = self._runs.cancel
-        self._watching = asyncio.create_task(self._runs.watch())
+        declaring = keep_declaring(partial(declare, self._jobs, self._elsewhere))
+        self._watching = asyncio.gather(self._runs.watch(), declaring)
         _log.info("jobs_started", extra={"executor": self.id, "queues": sorted(self._jobs.queues)})
 
     async def _start(self) -> None:
@@ -134,21 +137,19 @@ class Executor:
     def _take_lease(self) -> Heartbeat:
         engine = open_engine(self._database, connections=2)
         self._held.callback(engine.dispose)
-        leases, client = Leases(engine, self._section.lease_s), self._jobs.client
-        leases.take(self.id)
+        leases = Leases(engine, self._section.lease_s, self._section.grace_s)
+        leases.take(self.id, self._jobs.schedules)
         self._held.callback(_release, leases, self.id)
-        succession = Succession(
-            executors=partial(executors, client),
-            hand_over=partial(hand_over_all, client),
-            grace_s=self._section.grace_s,
-        )
+        self._elsewhere = leases.schedules
+        client = self._jobs.client
+        succession = Succession(executors=partial(executors, client), hand_over=partial(hand_over_all, client))
         heartbeat = Heartbeat(leases, self.id, succession)
         self._held.callback(heartbeat.stop)
         return heartbeat
 
     def _declare(self) -> None:
-        """Tell the engine the queues and schedules there are, and forget the schedules of earlier releases."""
-        client, schedules = self._jobs.client, self._jobs.schedules
+        """Tell the engine the queues and schedules there are."""
+        client = self._jobs.client
         for queue in self._jobs.queues.values():
             per_process = queue.per_process or self._section.concurrency
             client.register_queue(
@@ -158,10 +159,7 @@ class Executor:
                 limiter=None if queue.rate is None else {"limit": queue.rate[0], "period": queue.rate[1]},
                 polling_interval_sec=queue.poll_interval_s or self._section.poll_interval_s,
             )
-        for known in client.list_schedules():
-            if known["schedule_name"] not in schedules:
-                client.delete_schedule(known["schedule_name"])
-        client.apply_schedules([_entry(schedule) for schedule in schedules.values()])
+        declare(self._jobs, self._elsewhere)
 
     def _launch(self) -> None:
         """Start the engine; from here on jobs run. It has to happen on the loop that jobs run on."""
@@ -178,6 +176,8 @@ class Executor:
         DBOS.launch()
 
     def _offer(self, job: Job) -> None:
+        self._runs.known.add(job.name)
+
         async def run(payload: Mapping[str, Json], surroundings: Mapping[str, Any]) -> Json:
             return await self._runs.perform(job, payload, surroundings)
 
@@ -185,12 +185,13 @@ class Executor:
         DBOS.workflow(name=job.name, max_recovery_attempts=attempts - 1)(run)
 
     def _offer_schedule(self, schedule: Schedule) -> None:
-        async def fire(at: str, _: object) -> Json:
-            id_ = key_id("job", schedule.name, at)
-            await self._jobs.enqueue(schedule.job, {"scheduled_at": at, **schedule.payload}, id_=id_)
-            return {"job": id_}
+        job = firing(self._jobs, schedule)
+        self._runs.known.add(job.name)
 
-        DBOS.workflow(name=_workflow_name(schedule))(fire)
+        async def run(at: str, _: object) -> Json:
+            return await self._runs.perform(job, {"at": at}, {})
+
+        DBOS.workflow(name=job.name)(run)
 
 
 def _release(leases: Leases, executor_id: str) -> None:
@@ -198,30 +199,16 @@ def _release(leases: Leases, executor_id: str) -> None:
         leases.release(executor_id)
 
 
-def _workflow_name(schedule: Schedule) -> str:
-    return f"schedule_{schedule.name}"
-
-
-def _entry(schedule: Schedule) -> ClientScheduleInput:
-    return ClientScheduleInput(
-        schedule_name=schedule.name,
-        workflow_name=_workflow_name(schedule),
-        schedule=schedule.cron,
-        context=None,
-        automatic_backfill=schedule.catch_up,
-        cron_timezone=schedule.timezone,
-        queue_name=DEFAULT_QUEUE,
-    )
-
-
 def _lock(path: str, until: ExitStack) -> None:
-    opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    until.callback(os.close, opened)
     try:
+        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        until.callback(os.close, opened)
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         message = f"Another process runs the jobs of this SQLite file ({path} is locked); stop it, or use PostgreSQL."
         raise AlreadyRunningError(message, user_message=message) from error
+    except OSError as error:
+        raise StorageUnavailableError(f"{type(error).__name__}: {error}") from error
 
 
 async def _in_thread(work: Callable[[], None]) -> None:

@@ -7,7 +7,6 @@ a worker that is alive look dead.
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -39,15 +38,14 @@ class Succession:
 
     executors: Callable[[], Iterable[str]]
     hand_over: Callable[[str], int]
-    grace_s: float
 
 
 class Heartbeat:
     """Beats from `start` to `stop`.
 
-    Nothing is taken over within `grace_s` of an outage, since the others have to find back first, nor after the start,
-    since nobody knows what was before. A worker that is cut off from the database goes on until it learns that its
-    lease is gone: most often it is the database that is away, and then nobody can take anything over.
+    A worker that is cut off from the database goes on until it learns that its lease is gone: most often it is the
+    database that is away, and then nobody can take anything over. Soon after that, and after the start, the leases
+    themselves keep it from ending those of others.
     """
 
     def __init__(
@@ -63,7 +61,6 @@ class Heartbeat:
         # A slow question about others does not keep this worker from telling that it is alive.
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._beat, self._succeed)]
         self._away = False
-        self._trusted_at = time.monotonic() + succession.grace_s
 
     def start(self) -> None:
         """Begin; the lease has been taken."""
@@ -91,13 +88,12 @@ class Heartbeat:
                 self._lost()
                 return
             if self._away:
-                self._trusted_at = time.monotonic() + self._succession.grace_s
                 self._away = False
                 _log.info("worker_reconnected", extra={"executor": self._executor_id})
 
     def _succeed(self) -> None:
         while not self._stopping.wait(self._every_s):
-            if self._away or time.monotonic() < self._trusted_at:
+            if self._away:
                 continue
             try:
                 self._take_over()

@@ -4,18 +4,25 @@ Relied on, in DBOS 3.4: `DBOSClient._sys_db`, its `run_migrations()` and `verify
 `reenqueue_for_recovery(job, executors, queue)`, which returns a running job to its queue if, and only if, it still
 belongs to one of the executors. Whoever ran it before can then record nothing any more: each run has a token.
 `put_back` writes what that writes to `_sys_db.tables`, with DELAYED and its time in place of ENQUEUED where need be.
+`try_again` writes what `resume_workflows()` writes, but only to a job that still stands as it was seen. `given` reads
+what a job was given within a transaction of the caller. `outcome_of` waits through outages, as `DBOS.get_result_async`
+does, but not for a job that is not there. `oldest_due_ms` asks for a minimum, where the client lists pages.
 `verify_migrations` and `reenqueue_for_recovery` have no public counterpart without an executor in the process. The
 names of its tables come from `SystemSchema`.
 """
 
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import sqlalchemy as sa
 from dbos import DBOSClient, error
+from dbos._dbos import _get_dbos_instance
 from dbos._schemas.system_database import SystemSchema
 
 from .engine import open_client
+
+_LOOK_S = 1.0
 
 TABLES = frozenset({table.name for table in SystemSchema.metadata_obj.tables.values()} | {"dbos_migrations"})
 """The tables of DBOS, which on SQLite lie among those of the service."""
@@ -27,11 +34,11 @@ def migrate_engine(engine: sa.Engine) -> None:
 
 
 def behind(client: DBOSClient) -> str | None:
-    """Return what is missing from the tables of DBOS, or None."""
+    """Return that tables of DBOS are missing or older than its installed version, or None."""
     try:
         _system(client).verify_migrations()
-    except error.DBOSInitializationError as missing:
-        return str(missing)
+    except error.DBOSInitializationError:
+        return "the tables of the jobs are behind; run `migrate`"
     return None
 
 
@@ -59,6 +66,48 @@ def put_back(client: DBOSClient, job_id: str, executor_id: str, until: float | N
     )
     with _system(client).engine.begin() as connection:
         return bool(connection.execute(statement).rowcount)
+
+
+def try_again(client: DBOSClient, job_id: str, status: str, queue: str) -> bool:
+    """Enqueue a job that stands at a status of the engine, with its steps, and all attempts and its time ahead."""
+    table = _system(client).tables.workflow_status
+    values = {
+        "status": "ENQUEUED",
+        "queue_name": queue,
+        "recovery_attempts": 0,
+        "updated_at": round(time.time() * 1000),
+    }
+    values |= dict.fromkeys(
+        ("owner_xid", "workflow_deadline_epoch_ms", "deduplication_id", "started_at_epoch_ms", "completed_at")
+    )
+    statement = sa.update(table).where(table.c.workflow_uuid == job_id, table.c.status == status).values(values)
+    with _system(client).engine.begin() as connection:
+        return bool(connection.execute(statement).rowcount)
+
+
+def given(client: DBOSClient, job_id: str, connection: sa.Connection | None = None) -> Any:
+    """Return the payload of a job, as it is to be seen within a transaction; None if it is not there."""
+    table = _system(client).tables.workflow_input
+    statement = sa.select(table.c.inputs).where(table.c.workflow_uuid == job_id)
+    with nullcontext(connection) if connection is not None else _system(client).engine.connect() as within:
+        stored = within.scalar(statement)
+    return None if stored is None else _system(client).serializer.deserialize(stored)["args"][0]
+
+
+async def outcome_of(job_id: str) -> Any:
+    """Return what a job returned, when it has ended; for code that runs in this process as a job."""
+    system: Any = _get_dbos_instance()._sys_db  # noqa: SLF001 - as below
+    return await system.await_workflow_result_async(job_id, _LOOK_S, fail_if_missing=True)
+
+
+def oldest_due_ms(client: DBOSClient, now_ms: int) -> int | None:
+    """Return since when the oldest job that waits could have run, in milliseconds since 1970; None without any."""
+    table = _system(client).tables.workflow_status
+    due, made = sa.func.coalesce(table.c.delay_until_epoch_ms, 0), table.c.created_at
+    since = sa.select(sa.func.min(sa.case((due > made, due), else_=made)))
+    with _system(client).engine.connect() as connection:
+        found = connection.scalar(since.where(table.c.status.in_(["ENQUEUED", "DELAYED"]), due <= now_ms))
+    return None if found is None else int(found)
 
 
 def _system(client: DBOSClient) -> Any:

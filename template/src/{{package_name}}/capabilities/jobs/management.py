@@ -4,23 +4,25 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from dbos import error as engine_errors
+
 from ...chassis.contracts.context import Context, entered
-from ...chassis.contracts.errors import RequestError
+from ...chassis.contracts.errors import RequestError, StorageUnavailableError
 from ...chassis.contracts.identity import new_id
 from ...chassis.contracts.json import Json, timestamp
 from .declarations import DEFAULT_QUEUE
+from .internals import try_again
 from .jobs import Jobs, reached
 from .records import ENGINE_STATUS, STOPPED, JobRecord, JobStatus, record_of
+from .serializer import JsonSerializer
 
 STOP_S = 10.0
 """How long the code of a cancelled job may take to end before nobody believes any more that it runs."""
 
-_UNSTORABLE = "\0"
-"""No text that PostgreSQL keeps has it, and it refuses to be asked for one."""
-
+_ENDED_FROM_OUTSIDE = (JobStatus.CANCELLED, JobStatus.TIMED_OUT)
 _UNSUCCESSFUL = sorted({ENGINE_STATUS[status] for status in JobStatus if status.finished} - {"SUCCESS"})
 _PAGE = 200
 _LOOK_S = 0.5
@@ -36,7 +38,7 @@ class JobManagement:
 
     async def find(self, id_: str) -> JobRecord | None:
         """Return a job, or None for an id that is not known (any more)."""
-        if _UNSTORABLE in id_:
+        if not _storable(id_):
             return None
         with reached():
             found = await self._jobs.client.list_workflows_async(workflow_ids=[id_], load_input=False)
@@ -57,7 +59,7 @@ class JobManagement:
         self, *, status: JobStatus | None = None, name: str | None = None, size: int = 50, offset: int = 0
     ) -> list[JobRecord]:
         """Return jobs, the newest first, without their results."""
-        if name is not None and _UNSTORABLE in name:
+        if name is not None and not _storable(name):
             return []
         records = self._all(status=status, name=name)
         return [record async for number, record in _counted(records, offset + size) if number >= offset]
@@ -77,10 +79,17 @@ class JobManagement:
             offset, more = offset + _PAGE, len(found) == _PAGE
 
     async def follow(self, id_: str) -> AsyncIterator[JobRecord]:
-        """Yield a job as it is, and again whenever it has changed, until it has ended or is deleted."""
+        """Yield a job as it is, and again whenever it has changed, until it has ended or is deleted.
+
+        Nothing comes while the database is away.
+        """
         last: JobRecord | None = None
         while last is None or not last.status.finished:
-            record = await self.find(id_)
+            try:
+                record = await self.find(id_)
+            except StorageUnavailableError:
+                await asyncio.sleep(_LOOK_S)
+                continue
             if record is None:
                 return
             if record != last:
@@ -151,7 +160,9 @@ class JobManagement:
         return [record for record in map(record_of, found) if not record.stopped]
 
     async def retry(self, id_: str) -> JobRecord:
-        """Enqueue a job again that has ended without success; its completed steps are not repeated.
+        """Enqueue a job again that has ended without success, with the children that were cancelled with it.
+
+        The steps that were completed before the one that failed are not repeated.
 
         Raises:
             RequestError: `not_found`, or `conflict` while it has not ended, or when it succeeded.
@@ -160,25 +171,74 @@ class JobManagement:
         if not record.status.finished or record.status is JobStatus.SUCCEEDED:
             message = f"The job is {record.status}; only one that ended without success can be tried again."
             raise RequestError(message, code="conflict", location="path")
-        declared = self._jobs.declared.get(record.name)
-        if record.stopped:
-            await self._jobs.annotate(id_, {STOPPED: False})
-        queue = record.queue or (DEFAULT_QUEUE if declared is None else declared.queue)
-        with reached():
-            if record.status is JobStatus.FAILED:
-                at = await self._failed_at(id_)
-                await self._jobs.client.rewind_workflow_async(id_, start_step=at, queue_name=queue)
-            else:
-                await self._jobs.client.resume_workflow_async(id_, queue_name=queue)
+        children = await self._cancelled_below(id_) if record.status in _ENDED_FROM_OUTSIDE else []
+        if any(map(_stopping, (record, *children))):
+            message = "The code of the job, or of a child of it, is about to stop; try again in some seconds."
+            raise RequestError(message, code="conflict", location="path")
+        for child in children:
+            await self._try_again(child)
+        if not await self._try_again(record):
+            raise RequestError("The job has been tried again already.", code="conflict", location="path")
         return await self.show(id_)
 
+    async def _try_again(self, record: JobRecord) -> bool:
+        """Return False if the job does not stand any more as it was seen."""
+        if record.stopped:
+            await self._jobs.annotate(record.id, {STOPPED: False})
+        declared, client = self._jobs.declared.get(record.name), self._jobs.client
+        queue = record.queue or (DEFAULT_QUEUE if declared is None else declared.queue)
+        with reached():
+            if record.status is not JobStatus.FAILED:
+                return await asyncio.to_thread(try_again, client, record.id, ENGINE_STATUS[record.status], queue)
+            at = await self._failed_at(record.id)
+            try:
+                await client.rewind_workflow_async(record.id, start_step=at, queue_name=queue)
+            except engine_errors.DBOSException:
+                return False
+        return True
+
+    async def _cancelled_below(self, id_: str) -> list[JobRecord]:
+        """Return the cancelled children of a job, and theirs."""
+        found: list[JobRecord] = []
+        above = [id_]
+        while above:
+            with reached():
+                asked: dict[str, Any] = {"parent_workflow_id": above, "load_input": False, "load_output": False}
+                below = await self._jobs.client.list_workflows_async(**asked)
+            found += [one for one in map(record_of, below) if one.status in _ENDED_FROM_OUTSIDE]
+            above = [one.workflow_id for one in below]
+        return found
+
     async def _failed_at(self, id_: str) -> int:
-        """Return the number of the step to go on from: the last one if that failed, otherwise the next one."""
-        steps = await self._jobs.client.list_workflow_steps_async(id_)
-        if not steps:
-            return 1
-        last = max(steps, key=lambda one: one["function_id"])
+        """Return the number of the step to go on from: the last one with the error of the job, or the next one."""
+        client = self._jobs.client
+        (job,) = await client.list_workflows_async(workflow_ids=[id_], load_input=False)
+        failure = _form(job.error)
+        steps = await client.list_workflow_steps_async(id_)
+        failed = [one["function_id"] for one in steps if one["error"] is not None and _form(one["error"]) == failure]
+        last = max(steps, key=lambda one: one["function_id"], default=None)
+        if failed or last is None:
+            return max(failed, default=1)
         return last["function_id"] + (0 if last["error"] else 1)
+
+
+def _storable(text: str) -> bool:
+    """Tell whether PostgreSQL could keep it: it refuses to be asked for anything else."""
+    try:
+        return "\0" not in text and bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _form(error: Any) -> str:
+    return JsonSerializer().serialize(error)
+
+
+def _stopping(record: JobRecord) -> bool:
+    """Tell whether the code of a job may still run that was ended from outside."""
+    if record.status not in _ENDED_FROM_OUTSIDE or not record.attempts or record.stopped or record.finished_at is None:
+        return False
+    return (datetime.now(UTC) - record.finished_at).total_seconds() < STOP_S
 
 
 async def _counted[T](items: AsyncIterator[T], limit: int) -> AsyncIterator[tuple[int, T]]:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from ...chassis.contracts.errors import ServiceError
 from ...chassis.contracts.json import timestamp
@@ -13,21 +14,34 @@ EVERY_S = 3600.0
 
 _PAGE = 500
 _FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+_UNFINISHED = ["ENQUEUED", "DELAYED", "PENDING"]
+_BARE: dict[str, Any] = {"load_input": False, "load_output": False}
 _log = logging.getLogger(__name__)
 
 
 async def delete_finished(jobs: Jobs, *, older_than: timedelta, now: datetime) -> int:
-    """Delete jobs that finished earlier, with their steps, and return how many; safe to run by several at once."""
-    before, deleted = timestamp(now - older_than), 0
+    """Delete jobs that finished earlier, with their steps, and return how many; safe to run by several at once.
+
+    A child stays as long as its parent, which may ask what it returned, has not finished.
+    """
+    deleted, kept = 0, 0
+    asked: dict[str, Any] = {"status": _FINISHED, "completed_before": timestamp(now - older_than), **_BARE}
     while True:
-        with reached():
-            found = await jobs.client.list_workflows_async(
-                status=_FINISHED, completed_before=before, limit=_PAGE, load_input=False, load_output=False
-            )
-            await jobs.client.delete_workflows_async([one.workflow_id for one in found])
-        deleted += len(found)
+        with reached(told=True):
+            found = await jobs.client.list_workflows_async(**asked, limit=_PAGE, offset=kept)
+            parents = {one.parent_workflow_id for one in found if one.parent_workflow_id is not None}
+            awaiting = await _unfinished(jobs, sorted(parents)) if parents else set()
+            old = [one.workflow_id for one in found if one.parent_workflow_id not in awaiting]
+            await jobs.client.delete_workflows_async(old)
+        deleted, kept = deleted + len(old), kept + len(found) - len(old)
         if len(found) < _PAGE:
             return deleted
+
+
+async def _unfinished(jobs: Jobs, ids: list[str]) -> set[str]:
+    """Return those that may still ask what their children returned."""
+    found = await jobs.client.list_workflows_async(workflow_ids=ids, status=_UNFINISHED, **_BARE)
+    return {one.workflow_id for one in found}
 
 
 async def keep_deleting(jobs: Jobs, retention_days: float) -> None:

@@ -6,12 +6,13 @@ return what they returned before. Everything that must not happen twice belongs 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from ...chassis.contracts.errors import ServiceError
+from ...chassis.contracts.errors import ServiceError, StorageUnavailableError
 from .serializer import original
 
 
@@ -28,12 +29,18 @@ class Postponed(BaseException):
         self.until = until
 
 
+class Unrecorded(BaseException):
+    """The database is away: no outcome of a step, which is called again when its job is begun again."""
+
+
 @dataclass(slots=True, eq=False)
 class Run:
-    """One run of a job in this process."""
+    """One run of a job in this process; with `step`, its number, one attempt of a step of it."""
 
     id: str
     task: asyncio.Task[Any]
+    is_cancelled: Callable[[str], Awaitable[bool]]
+    step: int | None = None
     children: int = 0
     cancelled: bool = False
     interrupted: bool = False
@@ -49,12 +56,42 @@ class Run:
         self.task.cancel()
 
     def child_id(self) -> str:
-        """Return the id of the next job that this one enqueues; the same ones when it is begun again."""
+        """Return the id of the next job that this one enqueues; the same ones when it is begun again.
+
+        Those of a step have its number: when the step is not called again, the others count as before.
+        """
         self.children += 1
-        return f"{self.id}_{self.children}"
+        return f"{self.id}_{self.children}" if self.step is None else f"{self.id}_s{self.step}_{self.children}"
+
+    async def leave(self) -> None:
+        """End the code of a job that does not run here any more, in which it was found out."""
+        if not (self.cancelled or self.interrupted):
+            if await self.is_cancelled(self.id):
+                self.cancel()
+            else:
+                self.interrupt()
+            await asyncio.sleep(0)  # the task of the job is cancelled here
+        raise Interrupted if self.interrupted else asyncio.CancelledError
 
 
 RUN: ContextVar[Run | None] = ContextVar("run", default=None)
+
+
+def between_steps() -> Run | None:
+    """Return the run of the job that this is the code of, and not the code of one of its steps."""
+    run = RUN.get()
+    return None if run is None or run.step is not None else run
+
+
+@asynccontextmanager
+async def owned(run: Run) -> AsyncIterator[None]:
+    """Turn what the engine says to a job that was cancelled elsewhere, or has another owner, into what code knows."""
+    from dbos import error  # noqa: PLC0415 - only where jobs run
+
+    try:
+        yield
+    except (error.DBOSWorkflowCancelledError, error.DBOSWorkflowConflictIDError):
+        await run.leave()
 
 
 class Body[T]:
@@ -96,14 +133,22 @@ async def step[T](
     """Call a coroutine function once: a job that is begun again gets the recorded result, or the recorded error.
 
     The result is plain JSON. A failed step is tried again up to `attempts` times, after a pause that doubles each time,
-    unless its error says that this is useless. Outside a job it is an ordinary call.
+    unless its error says that this is useless. Outside a job, and inside another step, it is an ordinary call. Where
+    the database of the service is away, nothing is recorded.
     """
-    if RUN.get() is None:
+    run = between_steps()
+    if run is None:
         return await function(*arguments)
     from dbos import DBOS, StepOptions, error  # noqa: PLC0415 - only where jobs run
 
     async def call() -> T:
-        return await function(*arguments)
+        token = RUN.set(Run(run.id, run.task, run.is_cancelled, step=DBOS.step_id))
+        try:
+            return await function(*arguments)
+        except StorageUnavailableError as away:
+            raise Unrecorded from away
+        finally:
+            RUN.reset(token)
 
     options = StepOptions(
         name=name or function.__qualname__,
@@ -114,19 +159,24 @@ async def step[T](
         timeout_seconds=timeout_s,
     )
     try:
-        return await DBOS.run_step_async(options, call)
+        async with owned(run):
+            return await DBOS.run_step_async(options, call)
     except error.DBOSMaxStepRetriesExceeded as exhausted:
         raise original(exhausted) from exhausted
+    except Unrecorded as outage:
+        raise outage.__cause__ or outage from None
 
 
 async def sleep(seconds: float) -> None:
     """Wait; a job that is begun again waits for what is left."""
-    if RUN.get() is None:
+    run = between_steps()
+    if run is None:
         await asyncio.sleep(seconds)
         return
     from dbos import DBOS  # noqa: PLC0415 - only where jobs run
 
-    await DBOS.sleep_async(seconds)
+    async with owned(run):
+        await DBOS.sleep_async(seconds)
 
 
 async def rest(seconds: float) -> None:
@@ -135,7 +185,7 @@ async def rest(seconds: float) -> None:
     The job ends here for now and is begun again when the time has come, wherever there is room; its completed steps are
     not repeated. Neither a restart nor a limit of attempts counts against it meanwhile.
     """
-    if RUN.get() is None:
+    if between_steps() is None:
         await asyncio.sleep(seconds)
         return
     until = await step(_after, seconds, name="rest")

@@ -27,7 +27,8 @@ WATCH_S = 1.0
 STRAYED_S = 60.0
 """A job that was claimed for this process and has not begun for so long is given back.
 
-Its claim may have been committed while the connection broke, or nothing is registered here under its name.
+Its claim may have been committed while the connection broke. One that nothing is registered for here is given back at
+once, for so long, and that is no attempt: it does not hold up the others, and a process that knows it may come.
 """
 
 _AUDIT_TURNS = 10
@@ -41,9 +42,11 @@ class Runs:
         """Begin with none."""
         self._jobs = jobs
         self._executor_id = executor_id
+        self.known: set[str] = set()
         self._runs: dict[str, Run] = {}
         self._strayed: dict[str, float] = {}
         self._waiting: set[str] = set()
+        self._closed = False
 
     def __len__(self) -> int:
         """Return how many jobs run here."""
@@ -51,6 +54,8 @@ class Runs:
 
     async def perform(self, job: Job, payload: Mapping[str, Json], surroundings: Mapping[str, Any]) -> Json:
         """Run a job to its end, as the engine asks for it."""
+        if self._closed:
+            raise asyncio.CancelledError  # claimed while the process was about to end, it is handed back with the rest
         correlation_id = surroundings.get(CORRELATION_ID) or new_id("cor")
         known = {name: surroundings.get(name) for name in (KEY, TRACEPARENT, CALLER)}
         with entered(Context(correlation_id, **known)):
@@ -60,18 +65,15 @@ class Runs:
         task, id_ = asyncio.current_task(), DBOS.workflow_id
         if task is None or id_ is None:
             raise RuntimeError("a job runs as a task of the engine")
-        run = self._runs[id_] = Run(id_, task)
+        run = self._runs[id_] = Run(id_, task, self._is_cancelled)
         token = RUN.set(run)
         fields: dict[str, object] = {"job": job.name, "job_id": id_}
         result: Json = None
         ended = "succeeded"
         until: float | None = None
         try:
-            result = await Body(job.function(id_, payload), run)
-            JsonSerializer().serialize(result)  # the engine would fail with less of a word
-        except asyncio.CancelledError:
-            ended = "cancelled"
-        except Interrupted:
+            result = await _result(job, payload, run)
+        except (asyncio.CancelledError, Interrupted):
             ended = "interrupted"
         except Postponed as later:
             ended = "postponed"
@@ -86,7 +88,8 @@ class Runs:
             raise
         finally:
             RUN.reset(token)
-            self._runs.pop(id_, None)
+            if self._runs.get(id_) is run:  # tried again, it may run anew before its cancelled code has ended
+                del self._runs[id_]
         ended = "cancelled" if run.cancelled else ended
         _log.info("job_ended", extra={**fields, "outcome": ended})
         if ended == "succeeded":
@@ -101,7 +104,7 @@ class Runs:
                 await self._jobs.annotate(run.id, {STOPPED: True})
         elif until is not None:
             try:
-                with reached():
+                with reached(told=True):
                     await asyncio.to_thread(put_back, self._jobs.client, run.id, self._executor_id, until)
             except ServiceError:
                 self._waiting.add(run.id)  # begun again too early, it postpones itself once more
@@ -113,7 +116,8 @@ class Runs:
             run.cancel()
 
     def interrupt(self) -> None:
-        """End whatever runs here, without telling it that it was cancelled."""
+        """End whatever runs here, without telling it that it was cancelled; nothing begins any more."""
+        self._closed = True
         for run in list(self._runs.values()):
             run.interrupt()
 
@@ -133,22 +137,43 @@ class Runs:
                 _log.debug("jobs_not_watched", extra={"error": str(error)})
 
     async def _end_cancelled(self) -> None:
-        asked: dict[str, Any] = {"workflow_ids": list(self._runs), "status": "CANCELLED"}
-        for one in await self._jobs.client.list_workflows_async(**asked, load_input=False, load_output=False):
-            self.cancel(one.workflow_id)
+        for id_ in await self._cancelled(list(self._runs)):
+            self.cancel(id_)
+
+    async def _is_cancelled(self, id_: str) -> bool:
+        with reached(told=True):
+            return bool(await self._cancelled([id_]))
+
+    async def _cancelled(self, ids: list[str]) -> list[str]:
+        asked: dict[str, Any] = {"workflow_ids": ids, "status": "CANCELLED", "load_input": False, "load_output": False}
+        return [one.workflow_id for one in await self._jobs.client.list_workflows_async(**asked)]
 
     async def _give_back_strayed(self) -> None:
-        client, now = self._jobs.client, time.monotonic()
-        claimed = await asyncio.to_thread(running_on, client, self._executor_id)
-        absent = {one.workflow_id for one in claimed} - self._runs.keys()
-        self._strayed = {id_: self._strayed.get(id_, now) for id_ in absent}
+        now = time.monotonic()
+        claimed = await asyncio.to_thread(running_on, self._jobs.client, self._executor_id)
+        names = {one.workflow_id: one.name for one in claimed if one.workflow_id not in self._runs}
+        self._strayed = {id_: self._strayed.get(id_, now) for id_ in names}
         for id_, since in list(self._strayed.items()):
-            waiting = id_ in self._waiting
-            if waiting or now - since >= STRAYED_S:
-                self._waiting.discard(id_)
-                del self._strayed[id_]
-                if waiting:
-                    await asyncio.to_thread(put_back, client, id_, self._executor_id)
-                else:
-                    await asyncio.to_thread(hand_over, client, id_, self._executor_id, DEFAULT_QUEUE)
-                _log.warning("job_given_back", extra={"job_id": id_})
+            place = self._jobs.client, id_, self._executor_id
+            if names[id_] not in self.known:
+                await asyncio.to_thread(put_back, *place, time.time() + STRAYED_S)
+            elif id_ in self._waiting:
+                await asyncio.to_thread(put_back, *place)
+            elif now - since >= STRAYED_S:
+                await asyncio.to_thread(hand_over, *place, DEFAULT_QUEUE)
+            else:
+                continue
+            self._waiting.discard(id_)
+            del self._strayed[id_]
+            _log.warning("job_given_back", extra={"job": names[id_], "job_id": id_})
+
+
+async def _result(job: Job, payload: Mapping[str, Json], run: Run) -> Json:
+    try:
+        result = await Body(job.function(run.id, payload), run)
+    except asyncio.CancelledError as error:
+        if run.cancelled or run.interrupted or run.task.cancelling():
+            raise
+        raise RuntimeError("its code ended with a cancellation that nobody had asked for") from error
+    JsonSerializer().serialize(result)  # the engine would fail with less of a word
+    return result

@@ -12,7 +12,9 @@ from ...chassis.contracts.errors import ServiceError
 from ...chassis.contracts.json import timestamp
 from ...chassis.redaction import redact_text
 
-_ERROR = "$error"
+_ERROR, _PLAIN = "$error", "$plain"
+_MARKS = ({_ERROR}, {_PLAIN})
+"""Keys of documents that are an error, or that only look like one of these two."""
 
 
 class StepFailedError(ServiceError):
@@ -35,13 +37,16 @@ class JsonSerializer(Serializer):
 
     @override
     def serialize(self, data: Any) -> str:
-        document = {_ERROR: _described(data)} if isinstance(data, BaseException) else data
+        marked = isinstance(data, dict) and data.keys() in _MARKS
+        document = {_ERROR: _described(data)} if isinstance(data, BaseException) else {_PLAIN: data} if marked else data
         return json.dumps(document, default=_plain, allow_nan=False, separators=(",", ":"))
 
     @override
     def deserialize(cls, serialized_data: str) -> Any:  # noqa: N805 - named so by DBOS
         value = json.loads(serialized_data)
-        return _restored(value[_ERROR]) if isinstance(value, dict) and value.keys() == {_ERROR} else value
+        if not isinstance(value, dict) or value.keys() not in _MARKS:
+            return value
+        return _restored(value[_ERROR]) if _ERROR in value else value[_PLAIN]
 
 
 def _plain(value: object) -> str:

@@ -63,7 +63,7 @@ def open_jobs(container: Container, settings: Settings) -> None:
         await asyncio.to_thread(engine.dispose)
 
     async def ping() -> None:
-        with reached():
+        with reached(told=True):
             missing = await asyncio.to_thread(behind, jobs.client)
         if missing is not None:
             raise StorageUnavailableError(missing)

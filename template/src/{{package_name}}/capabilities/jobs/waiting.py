@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ...chassis.contracts.errors import ServiceError
+from .internals import oldest_due_ms
 from .jobs import Jobs, reached
 
 if TYPE_CHECKING:
@@ -33,10 +34,9 @@ class JobMetrics:
 
 
 async def oldest_waiting_s(jobs: Jobs, now: datetime) -> float:
-    """Return how long the oldest enqueued job has waited since it was last due, in seconds; 0 without any."""
-    with reached():
-        found = await jobs.client.list_workflows_async(status="ENQUEUED", limit=1, load_input=False, load_output=False)
-    due_ms = max((found[0].created_at or 0, found[0].delay_until_epoch_ms or 0)) if found else None
+    """Return for how long a job has waited that is due, at most, in seconds; 0 without any."""
+    with reached(told=True):
+        due_ms = await asyncio.to_thread(oldest_due_ms, jobs.client, round(now.timestamp() * 1000))
     return 0.0 if due_ms is None else max(0.0, now.timestamp() - due_ms / 1000)
 
 

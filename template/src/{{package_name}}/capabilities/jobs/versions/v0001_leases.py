@@ -15,7 +15,8 @@ def upgrade() -> None:
         "template_job_leases",
         sa.Column("executor_id", sa.String(64), nullable=False),
         sa.Column("host", sa.String(255), nullable=False),
-        sa.Column("taken_at", sa.Double(), nullable=False),
+        sa.Column("schedules", sa.JSON(), nullable=False),
+        sa.Column("steady_since", sa.Double(), nullable=False),
         sa.Column("renewed_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("executor_id", name=op.f("pk_template_job_leases")),
     )
