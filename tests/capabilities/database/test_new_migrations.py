@@ -171,6 +171,13 @@ async def test_a_new_file_gets_a_number_that_is_free(
     assert "0004" == (await upgrade(empty))[1].current
 
 
+@pytest.mark.parametrize("words", ["", "///", " - "])
+async def test_a_file_without_words_is_not_written(empty: Database, words: str) -> None:
+    """Nobody could tell it from the next one."""
+    with pytest.raises(MigrationError, match="say it in words"):
+        await new_migration(empty, words)
+
+
 async def test_files_that_follow_each_other_in_a_circle_are_named(
     empty: Database, versions: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,9 +32,9 @@ WRONG = {
     "provider": ("WEATHER__PROVIDER", "stup", "one of remote, stub"),
     "url": ("PROVIDERS__REMOTE__BASE_URL", "not a url", "a URL such as https://host/path"),
     "url-scheme": ("PROVIDERS__REMOTE__BASE_URL", "ftp://host", "a URL that starts with http:// or https://"),
-    "list": ("PROVIDERS__REMOTE__REGIONS", "eu,us", "a valid tuple"),
+    "list": ("PROVIDERS__REMOTE__REGIONS", "eu,us", 'a JSON list, such as [1, 2] or ["a", "b"]'),
     "list-item": ("PROVIDERS__REMOTE__REGIONS", "[1]", "text"),
-    "list-deep": ("PROVIDERS__REMOTE__REGIONS", "[" * 100_000, "a valid tuple"),
+    "list-deep": ("PROVIDERS__REMOTE__REGIONS", "[" * 100_000, 'a JSON list, such as [1, 2] or ["a", "b"]'),
     "mapping": ("PROVIDERS__REMOTE__LABELS", '{"a": "b"}', "a whole number"),
     "nested": ("PROVIDERS__STUB__RESILIENCE__TIMEOUTS__TOTAL_S", "ten", "a number"),
 }

@@ -114,8 +114,10 @@ async def new_migration(database: Database, words: str) -> Path:
     """Write the next file of your chain, with what the tables in the code have beyond those in the database.
 
     Raises:
-        MigrationError: if the database is not at the head of your chain.
+        MigrationError: if there are no words, or the database is not at the head of your chain.
     """
+    if not any(character.isalnum() for character in words):
+        raise MigrationError("The file is named after what changes; say it in words.")
     chains = all_chains()
     own = _named(OWN, chains)
     if any(standing.current != standing.head for standing in await standings(database, chains)):

@@ -55,6 +55,8 @@ _SIMPLE = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
     "string_type": "text",
+    "list_type": 'a JSON list, such as [1, 2] or ["a", "b"]',
+    "tuple_type": 'a JSON list, such as [1, 2] or ["a", "b"]',
     "url_parsing": "a URL such as https://host/path",
     "string_too_short": "a longer text",
 }
