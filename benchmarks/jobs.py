@@ -117,7 +117,7 @@ def _idle(project: Path, folder: Path, url: str, word: str, effort: Effort) -> f
 
 @contextmanager
 def _running(project: Path, folder: Path, url: str, word: str) -> Iterator[int]:
-    options, said = (["--port", "0"], "server_started") if word == "serve" else ([], "worker_started")
+    options, said = (["--port", "0"], "server_started") if word == "serve" else ([], "jobs_started")
     log = folder / "process.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -19,7 +19,7 @@ __all__ = ["on_file", "on_server", "scene", "stage"]
 
 pytestmark = pytest.mark.gate
 
-MANY = int(os.environ.get("TEMPLATE_TEST_JOBS", "60"))
+MANY = int(os.environ.get("TEMPLATE_TEST_JOBS", "200"))
 """How many jobs a process is killed under."""
 
 

@@ -12,7 +12,7 @@ class JobsSection(Section):
     """How jobs are run, taken over and kept; where they lie is a setting of the database."""
 
     concurrency: int = Field(default=10, ge=1, description="Jobs of one queue that one process runs at once.")
-    poll_interval_s: float = Field(default=0.5, ge=0.05, description="How often a process looks for jobs, in seconds.")
+    poll_interval_s: float = Field(default=1.0, ge=0.05, description="How often a process looks for jobs, in seconds.")
     max_attempts: int = Field(
         default=5,
         ge=1,
