@@ -18,7 +18,7 @@ from object_service.chassis.redis import RedisSection, open_redis
 from object_service.chassis.resilience.shared import SharedState
 
 START_TIMEOUT_S = 20
-TIMEOUT_S = 0.2
+TIMEOUT_S = 0.4
 """How long replicas wait for an answer."""
 
 _COMMAND = re.compile(rb"\*\d+\r\n\$")

@@ -169,4 +169,4 @@ async def test_an_endpoint_that_is_away_does_not_hold_the_end(monkeypatch: pytes
         found.provider.get_tracer("test").start_span("one").end()
         begun = time.monotonic()
 
-    assert 0.04 < time.monotonic() - begun < 1
+    assert 0.04 < time.monotonic() - begun < 5

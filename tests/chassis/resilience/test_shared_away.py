@@ -12,8 +12,8 @@ import pytest
 from object_service.chassis.resilience.shared import SharedState
 from redis_server import TIMEOUT_S, RedisServer, broken_server, clients_of, command, replica, reserve
 
-IN_TIME_S = TIMEOUT_S + 0.15
-AT_ONCE_S = 0.05
+IN_TIME_S = TIMEOUT_S * 1.9
+AT_ONCE_S = TIMEOUT_S / 2
 LOST, FOUND = "redis_unavailable", "redis_available"
 METHODS: dict[str, Callable[[SharedState], Awaitable[Any]]] = {
     "reserve": reserve,
