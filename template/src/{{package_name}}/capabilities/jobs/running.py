@@ -142,13 +142,8 @@ async def step[T](
     from dbos import DBOS, StepOptions, error  # noqa: PLC0415 - only where jobs run
 
     async def call() -> T:
-        token = RUN.set(Run(run.id, run.task, run.is_cancelled, step=DBOS.step_id))
-        try:
-            return await function(*arguments)
-        except StorageUnavailableError as away:
-            raise Unrecorded from away
-        finally:
-            RUN.reset(token)
+        within = Run(run.id, run.task, run.is_cancelled, step=DBOS.step_id)
+        return await _attempt(within, function(*arguments))
 
     options = StepOptions(
         name=name or function.__qualname__,
@@ -165,6 +160,16 @@ async def step[T](
         raise original(exhausted) from exhausted
     except Unrecorded as outage:
         raise outage.__cause__ or outage from None
+
+
+async def _attempt[T](run: Run, work: Awaitable[T]) -> T:
+    token = RUN.set(run)
+    try:
+        return await work
+    except StorageUnavailableError as away:
+        raise Unrecorded from away
+    finally:
+        RUN.reset(token)
 
 
 async def sleep(seconds: float) -> None:
