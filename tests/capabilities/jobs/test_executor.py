@@ -32,9 +32,8 @@ async def _nothing(_: str, payload: Mapping[str, Json]) -> Json:
 
 async def _claimed(place: Workplace, id_: str, attempts: int = 1) -> None:
     """Let a job be run by a process that is no more."""
-    table = "workflow_status" if place.database.dialect == "sqlite" else "dbos.workflow_status"
     async with place.database.writing() as connection:
-        await connection.execute(sa.text(_CLAIM.format(table=table)), {"id": id_, "attempts": attempts})
+        await connection.execute(sa.text(_CLAIM.format(table=place.engine_table)), {"id": id_, "attempts": attempts})
 
 
 async def test_jobs_run_after_migrate_only(database_url: str) -> None:

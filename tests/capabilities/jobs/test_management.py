@@ -103,19 +103,20 @@ async def test_no_job_fails_because_of_what_it_tells(workplace: Workplace, told:
 
 
 async def test_following_goes_on_after_an_outage(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the database is away nothing comes, and then what has become of the job meanwhile."""
-    find, looks = workplace.management.find, list[str]()
+    """While the database is away nothing comes, and then what has become of the job meanwhile; it is told once."""
+    find, looks = workplace.management.find, list[bool]()
 
-    async def sometimes(id_: str) -> JobRecord | None:
-        looks.append(id_)
-        if len(looks) in (1, 3):
+    async def sometimes(id_: str, *, told: bool) -> JobRecord | None:
+        looks.append(told)
+        if len(looks) in (1, 2, 4):
             raise StorageUnavailableError("away")
-        return await find(id_)
+        return await find(id_, told=told)
 
     id_ = await workplace.begin(_nothing, delay_s=1)
     monkeypatch.setattr(workplace.management, "find", sometimes)
     seen = [record.status async for record in workplace.management.follow(id_)]
     assert (JobStatus.DELAYED, JobStatus.SUCCEEDED) == (seen[0], seen[-1])
+    assert [False, True, True, False, True] == looks[:5]
 
 
 async def test_progress_outside_a_job_is_nothing(workplace: Workplace) -> None:

@@ -138,9 +138,8 @@ async def test_work_whose_process_is_gone_writes_its_end_too(scene: Scene, monke
 
 async def _write(scene: Scene, values: str) -> None:
     """Bring a job where processes that ended would have brought it."""
-    table = "workflow_status" if scene.place.database.dialect == "sqlite" else "dbos.workflow_status"
     async with scene.place.database.writing() as connection:
-        await connection.exec_driver_sql(f"UPDATE {table} SET {values}")  # noqa: S608 - both stand in this file
+        await connection.exec_driver_sql(f"UPDATE {scene.place.engine_table} SET {values}")  # noqa: S608 - both stand in this file
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """A place where jobs are declared, enqueued and run in the process of the tests; each job does what a test says."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,11 @@ class Workplace:
     executor: Executor
     database: Database
     code: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def engine_table(self) -> str:
+        """Return the name of the table in which the engine keeps jobs."""
+        return "workflow_status" if self.database.dialect == "sqlite" else "dbos.workflow_status"
 
     async def begin(self, code: Any, payload: Mapping[str, Json] | None = None, **options: Any) -> str:
         """Enqueue a job that does what `code` says, by default as the job `any`, and return its id."""
@@ -67,6 +72,16 @@ class Workplace:
     async def outcome(self, code: Any, payload: Mapping[str, Json] | None = None, **options: Any) -> JobRecord:
         """Run a job and return how it ended."""
         return await self.ended(await self.begin(code, payload, **options))
+
+
+@contextmanager
+def noted(seen: list[str]) -> Iterator[None]:
+    """Note by name what ends a block before its time."""
+    try:
+        yield
+    except BaseException as error:
+        seen.append(type(error).__name__)
+        raise
 
 
 @asynccontextmanager

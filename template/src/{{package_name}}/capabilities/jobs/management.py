@@ -16,14 +16,14 @@ from ...chassis.contracts.json import Json, timestamp
 from .declarations import DEFAULT_QUEUE
 from .internals import try_again
 from .jobs import Jobs, reached
-from .records import ENGINE_STATUS, STOPPED, JobRecord, JobStatus, record_of
+from .records import ENGINE_FINISHED, ENGINE_STATUS, STOPPED, JobRecord, JobStatus, record_of
 from .serializer import JsonSerializer
 
 STOP_S = 10.0
 """How long the code of a cancelled job may take to end before nobody believes any more that it runs."""
 
 _ENDED_FROM_OUTSIDE = (JobStatus.CANCELLED, JobStatus.TIMED_OUT)
-_UNSUCCESSFUL = sorted({ENGINE_STATUS[status] for status in JobStatus if status.finished} - {"SUCCESS"})
+_UNSUCCESSFUL = [name for name in ENGINE_FINISHED if name != ENGINE_STATUS[JobStatus.SUCCEEDED]]
 _PAGE = 200
 _LOOK_S = 0.5
 _FIRST_S, _LONGEST_S = 0.05, 1.0
@@ -36,11 +36,11 @@ class JobManagement:
         """Take the jobs."""
         self._jobs = jobs
 
-    async def find(self, id_: str) -> JobRecord | None:
-        """Return a job, or None for an id that is not known (any more)."""
+    async def find(self, id_: str, *, told: bool = False) -> JobRecord | None:
+        """Return a job, or None for an id that is not known (any more); an outage is logged unless it is `told`."""
         if not _storable(id_):
             return None
-        with reached():
+        with reached(told=told):
             found = await self._jobs.client.list_workflows_async(workflow_ids=[id_], load_input=False)
         return record_of(found[0]) if found else None
 
@@ -84,12 +84,15 @@ class JobManagement:
         Nothing comes while the database is away.
         """
         last: JobRecord | None = None
+        away = False
         while last is None or not last.status.finished:
             try:
-                record = await self.find(id_)
+                record = await self.find(id_, told=away)
             except StorageUnavailableError:
+                away = True
                 await asyncio.sleep(_LOOK_S)
                 continue
+            away = False
             if record is None:
                 return
             if record != last:
@@ -211,11 +214,11 @@ class JobManagement:
 
     async def _failed_at(self, id_: str) -> int:
         """Return the number of the step to go on from: the last one with the error of the job, or the next one."""
-        client = self._jobs.client
+        client, form = self._jobs.client, JsonSerializer().serialize
         (job,) = await client.list_workflows_async(workflow_ids=[id_], load_input=False)
-        failure = _form(job.error)
+        failure = form(job.error)
         steps = await client.list_workflow_steps_async(id_)
-        failed = [one["function_id"] for one in steps if one["error"] is not None and _form(one["error"]) == failure]
+        failed = [one["function_id"] for one in steps if one["error"] is not None and form(one["error"]) == failure]
         last = max(steps, key=lambda one: one["function_id"], default=None)
         if failed or last is None:
             return max(failed, default=1)
@@ -228,10 +231,6 @@ def _storable(text: str) -> bool:
         return "\0" not in text and bool(text.encode())
     except UnicodeEncodeError:
         return False
-
-
-def _form(error: Any) -> str:
-    return JsonSerializer().serialize(error)
 
 
 def _stopping(record: JobRecord) -> bool:

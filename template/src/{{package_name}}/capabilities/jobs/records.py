@@ -43,6 +43,9 @@ ENGINE_STATUS = {
 }
 """What DBOS calls it; it does not tell apart who cancelled."""
 
+ENGINE_FINISHED = sorted({name for status, name in ENGINE_STATUS.items() if status.finished})
+ENGINE_UNFINISHED = sorted({name for status, name in ENGINE_STATUS.items() if not status.finished})
+
 PROGRESS, NOTE, STOPPED = "progress", "note", "stopped"
 CORRELATION_ID, TRACEPARENT = "correlation_id", "traceparent"
 """Attributes that jobs carry."""

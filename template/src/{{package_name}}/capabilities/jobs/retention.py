@@ -8,13 +8,12 @@ from typing import Any
 from ...chassis.contracts.errors import ServiceError
 from ...chassis.contracts.json import timestamp
 from .jobs import Jobs, reached
+from .records import ENGINE_FINISHED, ENGINE_UNFINISHED
 
 EVERY_S = 3600.0
 """How often old jobs are looked for."""
 
 _PAGE = 500
-_FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
-_UNFINISHED = ["ENQUEUED", "DELAYED", "PENDING"]
 _BARE: dict[str, Any] = {"load_input": False, "load_output": False}
 _log = logging.getLogger(__name__)
 
@@ -25,7 +24,7 @@ async def delete_finished(jobs: Jobs, *, older_than: timedelta, now: datetime) -
     A child stays as long as its parent, which may ask what it returned, has not finished.
     """
     deleted, kept = 0, 0
-    asked: dict[str, Any] = {"status": _FINISHED, "completed_before": timestamp(now - older_than), **_BARE}
+    asked: dict[str, Any] = {"status": ENGINE_FINISHED, "completed_before": timestamp(now - older_than), **_BARE}
     while True:
         with reached(told=True):
             found = await jobs.client.list_workflows_async(**asked, limit=_PAGE, offset=kept)
@@ -40,7 +39,7 @@ async def delete_finished(jobs: Jobs, *, older_than: timedelta, now: datetime) -
 
 async def _unfinished(jobs: Jobs, ids: list[str]) -> set[str]:
     """Return those that may still ask what their children returned."""
-    found = await jobs.client.list_workflows_async(workflow_ids=ids, status=_UNFINISHED, **_BARE)
+    found = await jobs.client.list_workflows_async(workflow_ids=ids, status=ENGINE_UNFINISHED, **_BARE)
     return {one.workflow_id for one in found}
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ...chassis.contracts.json import Json
 from .declarations import DEFAULT_QUEUE, Job, Schedule
 from .jobs import Jobs, key_id
+from .records import ENGINE_UNFINISHED
 
 EVERY_S = 600.0
 """How often they are declared again; after a rollout the last word is that of the new release."""
@@ -55,8 +56,7 @@ async def keep_declaring(declared: Callable[[], None]) -> None:
 
 def _cancel_fired(client: DBOSClient, name: str) -> None:
     """End the firings that nobody has code for any more."""
-    waiting = ["ENQUEUED", "DELAYED", "PENDING"]
-    found = client.list_workflows(schedule_name=name, status=waiting, load_input=False, load_output=False)
+    found = client.list_workflows(schedule_name=name, status=ENGINE_UNFINISHED, load_input=False, load_output=False)
     client.cancel_workflows([one.workflow_id for one in found])
 
 
