@@ -48,14 +48,14 @@ class Workshop:
 
     def template(self) -> Path:
         """Return a clean, tagged copy of the template as it lies on disk, changes that are not committed included."""
-        return self._once(self.folder / "template", copy_template)
+        return self.once(self.folder / "template", copy_template)
 
     def render(self, answers: Answers | None = None, variant: str = "") -> Path:
         """Return a project with these answers; read it only, or ask for a variant that no other test uses."""
         given = dict(answers or {})
         key = hashlib.sha256(json.dumps([given, variant], sort_keys=True).encode()).hexdigest()[:12]
         template = self.template()
-        return self._once(self.folder / key, lambda target: copy(template, target, given))
+        return self.once(self.folder / key, lambda target: copy(template, target, given))
 
     def install(self, answers: Answers | None = None, variant: str = "") -> Path:
         """Return a project like `render`, installed with the first command that its owner runs."""
@@ -65,7 +65,9 @@ class Workshop:
                 install(project)
         return project
 
-    def _once(self, target: Path, make: Callable[[Path], object]) -> Path:
+    def once(self, target: Path | str, make: Callable[[Path], object]) -> Path:
+        """Return a folder that the first one who asks for it makes; a name stands for a folder of the workshop."""
+        target = self.folder / target
         self.folder.mkdir(parents=True, exist_ok=True)
         with _locked(target):
             if not target.exists():
@@ -85,16 +87,21 @@ def _locked(target: Path) -> Iterator[None]:
 
 
 def copy_template(target: Path) -> None:
-    """Copy what git knows of the template, or would add, and commit it under the first tag."""
+    """Copy the template as it lies on disk, and commit it under the first tag."""
+    copy_files(target)
+    git(target, "init", "--quiet", "--initial-branch=main")
+    commit(target, "First release")
+    git(target, "tag", FIRST_TAG)
+
+
+def copy_files(target: Path) -> None:
+    """Copy what git knows of the template, or would add."""
     listed = git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
     for name in filter(None, listed.split("\0")):
         source, copied = ROOT / name, target / name
         if source.is_file() and not source.is_symlink():
             copied.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, copied)
-    git(target, "init", "--quiet", "--initial-branch=main")
-    commit(target, "First release")
-    git(target, "tag", FIRST_TAG)
 
 
 def copy(template: Path, target: Path, answers: Answers | None = None) -> None:

@@ -14,7 +14,7 @@ SERVICE = PACKAGE.replace("_", "-")
 ENV_PREFIX = f"{PACKAGE.upper()}_"
 """What every environment variable of this service starts with."""
 
-TEMPLATE_VERSION = "0.2.0"
+TEMPLATE_VERSION = "0.3.0"
 """Release of the template that the managed files come from; each release sets it."""
 
 

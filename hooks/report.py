@@ -1,0 +1,98 @@
+"""Report: what an update did, or would do, in the words of the one who has to review it."""
+
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from merge import Outcome
+from project import Project
+from upgrades import Release
+
+
+@dataclass(slots=True)
+class Report:
+    """An update from one release to another.
+
+    Attributes:
+        before: The release that the project comes from.
+        after: The release that it comes to.
+        passed: The releases in between, the last one included, oldest first.
+        outcome: What the merge did.
+        settings: What became of settings that the project uses: one sentence each.
+        bring_back: The command that brings a taken file back; a path follows.
+    """
+
+    before: str
+    after: str
+    passed: list[Release]
+    outcome: Outcome
+    settings: list[str] = field(default_factory=list)
+    bring_back: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """Return the report for programs."""
+        return {
+            "before": self.before,
+            "after": self.after,
+            "releases": [release.version for release in self.passed],
+            **asdict(self.outcome),
+            "settings": self.settings,
+            "before_you_deploy": self.to_do(),
+        }
+
+    def to_do(self) -> list[str]:
+        """Return what has to be done or known before the service is deployed again."""
+        told = [f"{release.version}: {text}" for release in self.passed for text in release.before_you_deploy]
+        return [*self.settings, *told]
+
+    def lines(self) -> list[str]:
+        """Return the report for people."""
+        outcome = self.outcome
+        counts = (("added", outcome.added), ("changed", outcome.changed), ("deleted", outcome.deleted))
+        lines = [", ".join(f"{len(paths)} files {word}" for word, paths in counts)]
+        lines += _listed(
+            "New questions, with the answer that was taken; another one: just update --data", self._asked()
+        )
+        lines += _listed("Moved, with your edits:", [f"{old} -> {new}" for old, new in outcome.moved])
+        lines += _listed("You deleted them, the template changed them; they stay deleted:", outcome.left)
+        lines += _listed(
+            "You edited them, the template has them no longer; this brings one back:",
+            [f"{self.bring_back}{path}" for path in outcome.taken],
+        )
+        lines += _listed("CONFLICTS, marked in the files (both of you changed the same place):", outcome.conflicts)
+        lines += _listed("Before you deploy:", self.to_do())
+        return lines
+
+    def _asked(self) -> list[str]:
+        return [f"{name}: {text}" for release in self.passed for name, text in release.answers.items()]
+
+
+def settings_in_use(project: Project, passed: list[Release], prefix: str) -> list[str]:
+    """Return a sentence for each setting that went or has a new name, and that the project still uses."""
+    found = []
+    for release in passed:
+        for old, new in release.settings.items():
+            name = f"{prefix}{old}"
+            where = sorted({*_tracked(project, name), *_local(project.path, name)})
+            if where:
+                done = f"is {prefix}{new} now" if new else "is gone"
+                found.append(f"{release.version}: {name} {done}; it is used in {', '.join(where)}")
+    return found
+
+
+def _tracked(project: Project, name: str) -> list[str]:
+    # git ends with 1 when it finds nothing
+    if not project.tries("grep", "--quiet", "--word-regexp", name, "--", "."):
+        return []
+    return project.git("grep", "--name-only", "--word-regexp", name, "--", ".").splitlines()
+
+
+def _local(folder: Path, name: str) -> list[str]:
+    word = re.compile(rf"\b{re.escape(name)}\b")
+    files = (path for path in folder.glob(".env*") if path.is_file())
+    return [path.name for path in files if word.search(path.read_text(encoding="utf-8", errors="replace"))]
+
+
+def _listed(title: str, items: list[str]) -> list[str]:
+    return ["", title, *(f"  {item}" for item in items)] if items else []
