@@ -2,12 +2,13 @@
 
 import sys
 
-from tools import run, sync
+from tools import ROOT, run, sync
 
+_COMMANDS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "dev").glob("*.py"))
 _LINT = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
-    ("mypy", "dev/tools.py", "dev/check.py", "dev/demo.py", "dev/settings_pages.py", "tests", "benchmarks"),
+    ("mypy", *_COMMANDS, "tests", "benchmarks"),
 )
 
 

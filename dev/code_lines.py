@@ -1,4 +1,4 @@
-"""Code lines: how much code a rendered package has, in groups with a budget each."""
+"""Code lines: how much code a rendered project has, in groups with a budget each."""
 
 import ast
 import io
@@ -20,6 +20,7 @@ BUDGETS = {
     "resources": 1700,
     "jobs": 2080,
     "sample": 150,
+    "updates": 660,
 }
 """Lines of code at most, per group of a render with everything.
 
@@ -50,7 +51,7 @@ _CAPABILITIES = {
 
 
 def count_lines(package: Path) -> dict[str, tuple[int, int]]:
-    """Return lines and budget per group.
+    """Return lines and budget per group: of a package, and of the update tool of the project that it lies in.
 
     A line of code is one that holds more than white space, comment or docstring.
     """
@@ -58,6 +59,8 @@ def count_lines(package: Path) -> dict[str, tuple[int, int]]:
     for file in package.rglob("*.py"):
         group = _group(file.relative_to(package).parts)
         lines[group] += code_lines(file.read_text(encoding="utf-8"))
+    tool = package.parent.parent / ".template"
+    lines["updates"] = sum(code_lines(file.read_text(encoding="utf-8")) for file in tool.glob("*.py"))
     return {group: (count, BUDGETS[group]) for group, count in lines.items()}
 
 

@@ -27,7 +27,8 @@ def guard(folder: Path, before: str = "HEAD") -> list[str]:
     after = ":" if before == "HEAD" else "HEAD"
     ours, theirs = project.tree(before), project.tree(after)
     changed = sorted(path for path, entry in theirs.items() if ours.get(path) != entry)
-    found = [f"{path} holds the marks of a conflict: resolve it" for path in changed if _marked(project, theirs[path])]
+    found = [f"{path} is in conflict: resolve it" for path in project.unmerged()]
+    found += [f"{path} holds the marks of a conflict: resolve it" for path in changed if _marked(project, theirs[path])]
     found += [
         f"{path} is a part of an update that could not be applied: work it in, then delete it"
         for path in _rejected(project, theirs)

@@ -69,13 +69,18 @@ class Project:
             raise RefusedError(f"git {words[0]}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
-    def tries(self, *words: str) -> bool:
-        """Return whether a git command succeeded."""
-        return _git(self.path, *words).returncode == 0
+    def tries(self, *words: str) -> str | None:
+        """Return None when a git command succeeded, otherwise what it said."""
+        done = _git(self.path, *words, env=_IDENTITY)
+        return None if done.returncode == 0 else done.stderr.strip()
 
     def lines(self, *words: str) -> list[str]:
         """Return the paths that a git command prints with `-z`, relative to the project."""
         return [path.removeprefix(self.prefix) for path in self.git(*words).split("\0") if path]
+
+    def unmerged(self) -> list[str]:
+        """Return the files that git lists with conflicts, sorted."""
+        return sorted(set(self.lines("diff", "--name-only", "--diff-filter=U", "-z", "--", ".")))
 
     def answers(self) -> bytes:
         """Return the answers file as it is committed.

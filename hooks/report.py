@@ -1,11 +1,13 @@
 """Report: what an update did, or would do, in the words of the one who has to review it."""
 
+import difflib
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from merge import Outcome
+from ownership import Owner, owned
 from project import Project
 from upgrades import Release
 
@@ -19,6 +21,7 @@ class Report:
         after: The release that it comes to.
         passed: The releases in between, the last one included, oldest first.
         outcome: What the merge did.
+        answers: The lines in which the answers differ, with their signs.
         settings: What became of settings that the project uses: one sentence each.
         bring_back: The command that brings a taken file back; a path follows.
     """
@@ -27,6 +30,7 @@ class Report:
     after: str
     passed: list[Release]
     outcome: Outcome
+    answers: list[str] = field(default_factory=list)
     settings: list[str] = field(default_factory=list)
     bring_back: str = ""
 
@@ -37,6 +41,7 @@ class Report:
             "after": self.after,
             "releases": [release.version for release in self.passed],
             **asdict(self.outcome),
+            "answers": self.answers,
             "settings": self.settings,
             "before_you_deploy": self.to_do(),
         }
@@ -51,30 +56,34 @@ class Report:
         outcome = self.outcome
         counts = (("added", outcome.added), ("changed", outcome.changed), ("deleted", outcome.deleted))
         lines = [", ".join(f"{len(paths)} files {word}" for word, paths in counts)]
-        lines += _listed(
-            "New questions, with the answer that was taken; another one: just update --data", self._asked()
-        )
+        lines += _listed("Answers that came (+) or went (-); just update --data gives others:", self.answers)
         lines += _listed("Moved, with your edits:", [f"{old} -> {new}" for old, new in outcome.moved])
         lines += _listed("You deleted them, the template changed them; they stay deleted:", outcome.left)
         lines += _listed(
             "You edited them, the template has them no longer; this brings one back:",
             [f"{self.bring_back}{path}" for path in outcome.taken],
         )
+        lines += _listed("Yours alone, in folders that the template has left; move or delete them:", outcome.orphaned)
         lines += _listed("CONFLICTS, marked in the files (both of you changed the same place):", outcome.conflicts)
         lines += _listed("Before you deploy:", self.to_do())
         return lines
 
-    def _asked(self) -> list[str]:
-        return [f"{name}: {text}" for release in self.passed for name, text in release.answers.items()]
+
+def answers_changed(before: bytes, after: bytes) -> list[str]:
+    """Return the lines in which two answers files differ, the release apart, each with its sign."""
+    old, new = ([line for line in text.decode().splitlines() if line[:1] not in "_#"] for text in (before, after))
+    signs = (line for line in difflib.ndiff(old, new) if line[:1] in "+-")
+    return [f"{line[0]} {line[2:]}" for line in signs]
 
 
 def settings_in_use(project: Project, passed: list[Release], prefix: str) -> list[str]:
-    """Return a sentence for each setting that went or has a new name, and that the project still uses."""
+    """Return a sentence for each setting that went or has a new name, and that the owner's files still use."""
     found = []
     for release in passed:
         for old, new in release.settings.items():
             name = f"{prefix}{old}"
-            where = sorted({*_tracked(project, name), *_local(project.path, name)})
+            found_in = {*_tracked(project, name), *_local(project.path, name)}
+            where = sorted(found_in - {*owned(found_in, Owner.MANAGED), *owned(found_in, Owner.GENERATED)})
             if where:
                 done = f"is {prefix}{new} now" if new else "is gone"
                 found.append(f"{release.version}: {name} {done}; it is used in {', '.join(where)}")
@@ -83,7 +92,7 @@ def settings_in_use(project: Project, passed: list[Release], prefix: str) -> lis
 
 def _tracked(project: Project, name: str) -> list[str]:
     # git ends with 1 when it finds nothing
-    if not project.tries("grep", "--quiet", "--word-regexp", name, "--", "."):
+    if project.tries("grep", "--quiet", "--word-regexp", name, "--", ".") is not None:
         return []
     return project.git("grep", "--name-only", "--word-regexp", name, "--", ".").splitlines()
 

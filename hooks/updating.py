@@ -11,7 +11,7 @@ from errors import RefusedError
 from merge import merge
 from project import ABANDON, ANSWERS, Project
 from renders import CURRENT, commit_of, newer, render, version_of
-from report import Report, settings_in_use
+from report import Report, answers_changed, settings_in_use
 from upgrades import moves_between, package_of, releases
 
 _PROGRAM = Path(__file__).resolve().parent
@@ -62,13 +62,16 @@ def rendered(project: Project, scratch: Path, options: list[str]) -> tuple[Path,
 def merged(project: Project, base_folder: Path, new_folder: Path) -> Report:
     """Merge two renders into a project, and return what that did."""
     base, new = project.store(base_folder), project.store(new_folder)
-    before, after = (commit_of((folder / ANSWERS).read_bytes()) for folder in (base_folder, new_folder))
+    answers = [(folder / ANSWERS).read_bytes() for folder in (base_folder, new_folder)]
+    before, after = map(commit_of, answers)
     told, package = releases(new_folder / ".template"), package_of(new)
     head = project.git("rev-parse", "--short", "HEAD").strip()
     outcome = merge(project, base, new, moves_between(told, base, package), f"Update the template to {after}")
     passed = [release for release in told if release.number > version_of(before)]
     settings = settings_in_use(project, passed, f"{package.upper()}_")
-    return Report(before, after, passed, outcome, settings, f"git restore --source={head} -- ")
+    return Report(
+        before, after, passed, outcome, answers_changed(*answers), settings, f"git restore --source={head} -- "
+    )
 
 
 def finish(folder: Path, base: Path, new: Path, *, checked: bool) -> int:

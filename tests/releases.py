@@ -6,6 +6,7 @@ a capability that has gone.
 
 import re
 import shutil
+import sys
 import tomllib
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def rendered(workshop: Workshop, version: str, answers: Answers) -> Path:
 def render(template: Path, target: Path, version: str, answers: Answers) -> None:
     """Render a release as its users do."""
     given = [f"--data={name}={value}" for name, value in answers.items()]
-    copier = ("copier", "copy", "--quiet", "--defaults", f"--vcs-ref=v{version}")
+    copier = (sys.executable, "-m", "copier", "copy", "--quiet", "--defaults", f"--vcs-ref=v{version}")
     run(template, *copier, *given, str(template), str(target), check=True)
 
 
@@ -88,10 +89,10 @@ def _build(target: Path) -> None:
 
 
 def _rename(template: Path) -> None:
-    """Rename a module of the chassis, and add a line to it."""
+    """Rename a module of the chassis, and change its first line."""
     chassis = template / "template/src/{{package_name}}/chassis"
     text = (chassis / "redaction.py").read_text(encoding="utf-8")
-    (chassis / "redacting.py").write_text(f"{text}\n\nLATER = True\n", encoding="utf-8")
+    (chassis / "redacting.py").write_text(text.replace('"""', '"""Later: ', 1), encoding="utf-8")
     (chassis / "redaction.py").unlink()
     _replace(template, r"(\.|\| )redaction\b", r"\1redacting")
 

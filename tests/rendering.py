@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import copier
+from copier._template import load_template_config
 
 from tools import ROOT, environment, uv
 
@@ -95,13 +96,21 @@ def copy_template(target: Path) -> None:
 
 
 def copy_files(target: Path) -> None:
-    """Copy what git knows of the template, or would add."""
+    """Copy what git knows of the template, or would add; of what an organisation has its own way, the comments only."""
     listed = git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
     for name in filter(None, listed.split("\0")):
         source, copied = ROOT / name, target / name
         if source.is_file() and not source.is_symlink():
             copied.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, copied)
+    own = target / "organisation.yml"
+    lines = own.read_text(encoding="utf-8").splitlines(keepends=True)
+    own.write_text("".join(line for line in lines if line.startswith("#")), encoding="utf-8")
+
+
+def questions(template: Path) -> dict[str, Any]:
+    """Return what stands in `copier.yml` and in the file that it includes, as Copier reads both."""
+    return load_template_config(template / "copier.yml")
 
 
 def copy(template: Path, target: Path, answers: Answers | None = None) -> None:

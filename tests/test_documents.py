@@ -32,8 +32,8 @@ DATA = ("add-a-resource", "back-up-and-restore", "change-tables", "keep-answers"
 """Guides for a service with a database; tests/test_database_guides.py follows them."""
 JOBS = ("announce-results", "run-jobs")
 """Guides for a service with jobs; tests/test_job_guides.py follows them."""
-OTHERS = ("maintain-the-template", "remove-an-object", *DATA, *JOBS)
-"""The first is about this repository, the second has a test of its own."""
+OTHERS = ("maintain-the-template", "fork-for-an-organisation", "remove-an-object", *DATA, *JOBS)
+"""The first is about this repository, the next two have tests of their own."""
 GUIDES = [page for page in sorted(HOW_TO.glob("*.md")) if page.stem not in OTHERS]
 CONTINUES = {"stream-answers": "add-an-http-provider"}
 SELECTIONS = {

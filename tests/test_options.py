@@ -4,10 +4,8 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from rendering import (
     DEFAULT,
@@ -19,10 +17,19 @@ from rendering import (
     Answers,
     Workshop,
     files,
+    questions,
     tool,
 )
 
 CONDITION = re.compile(r"\{% if '(\w+)' not in (\w+)\|default\((\[.*?\])\) %\}(/[^{}]+)\{% endif %\}")
+VALUE = re.compile(r"\{% if (?:not )?(\w+)\|default\('(\w*)'\)(?: [!=]= '\w+')? %\}(/[^{}]+)\{% endif %\}")
+VALUES = {("ci", "none"), ("code_owners", "")}
+"""Answers and values that bring files of their own, and what an update takes them for when it does not know them."""
+CI = {
+    "github": {".github/workflows/template.yml", "renovate.json"},
+    "gitlab": {".gitlab-ci.yml", "renovate.json"},
+    "none": set[str](),
+}
 OPTIONS = ("genai", "diarization", "database", "jobs")
 GONE_WITH = {"database": {"jobs"}}
 """What cannot be without an option."""
@@ -84,11 +91,10 @@ CASES = [
 
 
 def conditions(template: Path) -> list[tuple[str, str]]:
-    """Return owner and pattern of every conditional entry of `_exclude`."""
-    document: dict[str, Any] = yaml.safe_load((template / "copier.yml").read_text(encoding="utf-8"))
+    """Return owner and pattern of every conditional entry of `_exclude` that belongs to an option."""
     found = []
-    for entry in document["_exclude"]:
-        if "{" not in entry:
+    for entry in questions(template)["_exclude"]:
+        if "{" not in entry or ((value := VALUE.fullmatch(entry)) and value.groups()[:2] in VALUES):
             continue
         match = CONDITION.fullmatch(entry)
         assert match is not None, f"{entry}: expected one guarded condition around one anchored pattern"
@@ -123,6 +129,12 @@ def test_patterns_do_not_repeat_each_other(workshop: Workshop) -> None:
     assert len(set(patterns)) == len(patterns)
     below = [b for owner, a in patterns for other, b in patterns if owner == other and b.startswith(f"{a}/")]
     assert [] == below
+
+
+@pytest.mark.parametrize("ci", CI)
+def test_a_ci_has_its_own_files_only(workshop: Workshop, ci: str) -> None:
+    """Beside what every service has, there are the files of the chosen CI; without one there are none."""
+    assert CI[ci] == set(files(workshop.render({"ci": ci}))) - set(files(workshop.render(DEFAULT)))
 
 
 @pytest.mark.parametrize("option", OPTIONS)

@@ -21,11 +21,11 @@ import pytest
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from rendering import FULLEST, Workshop, clean_environment, run
+from rendering import FULLEST, Workshop, clean_environment, questions, run
 from tools import ROOT
 
 COPIER = str(Path(sys.executable).with_name("copier"))
-QUESTIONS = ["project_name", "description", "author", "objects", "capabilities", "license"]
+QUESTIONS = ["project_name", "description", "author", "objects", "capabilities", "ci", "license"]
 FORBIDDEN = ("_tasks", "_migrations", "_jinja_extensions")
 CONTROL = "control characters are not possible; use plain text such as My Service."
 LETTERS = "letters beyond a-z are not possible; use plain ones, such as My Service."
@@ -68,8 +68,7 @@ BAD_NAMES = {
 @pytest.fixture(scope="module")
 def document(workshop: Workshop) -> dict[str, Any]:
     """Return the questions as Copier reads them."""
-    loaded: dict[str, Any] = yaml.safe_load((workshop.template() / "copier.yml").read_text(encoding="utf-8"))
-    return loaded
+    return questions(workshop.template())
 
 
 def verdict(document: dict[str, Any], question: str, answer: str) -> str:
@@ -256,6 +255,7 @@ def test_mistake_at_the_terminal_is_corrected_in_place(workshop: Workshop, tmp_p
             "Who owns it",
             "Which objects",
             "Which capabilities",
+            "Where does its CI run",
             "Under which license",
         ):
             terminal.expect(question)

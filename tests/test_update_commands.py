@@ -33,8 +33,15 @@ def template(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def update(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Update without locking and without the gate."""
+    """Update as an owner does, without locking and without the gate."""
     return template(project, "update", "--no-check", *words)
+
+
+def merge(workshop: Workshop, project: Path) -> subprocess.CompletedProcess[str]:
+    """Run the second half of an update of a default project to the later release: the first one rendered this."""
+    base, new = rendered(workshop, NEXT, DEFAULT), rendered(workshop, LATER, DEFAULT)
+    words = ("merge", f"--base={base}", f"--new={new}", "--no-check")
+    return run(project, sys.executable, str(new / ".template"), *words)
 
 
 def texts(project: Path) -> dict[str, bytes]:
@@ -59,16 +66,16 @@ def test_an_update_says_what_it_did(project: Path) -> None:
     assert "# traced\n" in (project / TARGET).read_text(encoding="utf-8")
     assert [] == lost(project, traces, "")
     assert f"  {MOVED} -> {TARGET}\n" in done.stdout
-    assert "  region: anywhere\n" in done.stdout
+    assert "  + region: anywhere\n" in done.stdout
     assert f"  {LATER}: Drain the queue: jobs are gone.\n" in done.stdout
     assert f"  {LATER}: MY_SERVICE_LOG__LEVEL is MY_SERVICE_LOG__LOUDNESS now; it is used in .env" in done.stdout
     assert ABANDON in done.stdout
     assert "" == git(project, "diff", "--name-only").stdout
 
 
-def test_a_second_update_changes_nothing(project: Path) -> None:
+def test_a_second_update_changes_nothing(workshop: Workshop, project: Path) -> None:
     """Nothing happens to a project of the newest release."""
-    update(project)
+    merge(workshop, project)
     commit(project, "Update")
     before = texts(project)
     done = update(project)
@@ -86,10 +93,10 @@ def test_answers_are_kept_and_the_renamed_one_is_carried(workshop: Workshop, tmp
     assert 'authors = [{ name = "Ours" }]' in (project / "pyproject.toml").read_text(encoding="utf-8")
 
 
-def test_a_conflict_can_be_finished(project: Path) -> None:
+def test_a_conflict_can_be_finished(workshop: Workshop, project: Path) -> None:
     """A conflict ends the update with 1; resolved and committed like any other, it is done."""
     edit_beside(project)
-    done = update(project)
+    done = merge(workshop, project)
     assert 1 == done.returncode
     assert f"  {BESIDE}\n" in done.stdout
     assert {BESIDE} == conflicted(project)
@@ -114,45 +121,42 @@ def edit_beside(project: Path) -> None:
     commit(project, "Our edit")
 
 
-def test_a_conflict_can_be_abandoned(project: Path) -> None:
+def test_a_conflict_can_be_abandoned(workshop: Workshop, project: Path) -> None:
     """The command that the update names brings back exactly what was there, and the update can be repeated."""
     edit_beside(project)
     before = texts(project)
-    first = update(project)
+    first = merge(workshop, project)
     again = update(project)
     assert (2, "") == (again.returncode, again.stdout)
     assert ABANDON in again.stderr
     run(project, *ABANDON.split(), check=True)
     assert before == texts(project)
     assert "" == git(project, "status", "--porcelain").stdout
-    assert first.stdout == update(project).stdout
+    assert first.stdout == merge(workshop, project).stdout
 
 
-@pytest.mark.parametrize("at", ["recopy", "clone", "mv", "commit-tree", "cherry-pick"])
-def test_a_killed_update_can_be_abandoned_and_repeated(project: Path, tmp_path: Path, at: str) -> None:
-    """Killed at any point, an update leaves what one command brings back; the next one does the whole."""
+@pytest.mark.parametrize("at", ["add", "mv", "commit-tree", "cherry-pick"])
+def test_a_killed_update_can_be_abandoned_and_repeated(
+    workshop: Workshop, project: Path, tmp_path: Path, at: str
+) -> None:
+    """Killed before or after any of its steps, an update leaves what one command brings back; the next one does all."""
     edit(project, MOVED)
-    before = texts(project)
-    killing = tmp_path / "bin"
-    killing.mkdir()
-    git_ = shutil.which("git")
-    (killing / "git").write_text(
-        f'#!/bin/sh\ncase " $* " in *" {at} "*) {git_} "$@"; kill -9 $PPID; exit 137;; esac\nexec {git_} "$@"\n',
-        encoding="utf-8",
-    )
-    (killing / "git").chmod(0o755)
-    words = [sys.executable, ".template", "update", "--no-check"]
+    before, killing, found = texts(project), tmp_path / "bin" / "git", shutil.which("git")
+    base, new = rendered(workshop, NEXT, DEFAULT), rendered(workshop, LATER, DEFAULT)
+    words = [sys.executable, str(new / ".template"), "merge", f"--base={base}", f"--new={new}", "--no-check"]
     surroundings = clean_environment()
-    if at == "recopy":
-        process = subprocess.Popen(words, cwd=project, env=surroundings, stdout=subprocess.DEVNULL)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    else:
-        surroundings["PATH"] = f"{killing}{os.pathsep}{surroundings['PATH']}"
-        subprocess.run(words, cwd=project, env=surroundings, capture_output=True, timeout=60, check=False)
-    run(project, *ABANDON.split(), check=True)
-    assert before == texts(project)
-    assert 0 == update(project).returncode
+    surroundings["PATH"] = f"{killing.parent}{os.pathsep}{surroundings['PATH']}"
+    killing.parent.mkdir()
+    for done in ("", f'{found} "$@"; '):
+        script = f'#!/bin/sh\ncase " $* " in *" {at} "*) {done}kill -9 $PPID; exit 1;; esac\nexec {found} "$@"\n'
+        killing.write_text(script, encoding="utf-8")
+        killing.chmod(0o755)
+        ended = subprocess.run(words, cwd=project, env=surroundings, capture_output=True, timeout=60, check=False)
+        assert -signal.SIGKILL == ended.returncode
+        (project / ".git/index.lock").unlink(missing_ok=True)
+        run(project, *ABANDON.split(), check=True)
+        assert before == texts(project)
+    assert 0 == merge(workshop, project).returncode
     assert "# traced\n" in (project / TARGET).read_text(encoding="utf-8")
 
 
@@ -201,7 +205,7 @@ def test_a_folder_of_a_monorepo_is_updated_alone(workshop: Workshop, tmp_path: P
     assert {"README.md", "notes.txt"} == {path.name for path in top.iterdir() if path.is_file()}
     assert all(line[3:].startswith(("services/mine/", "notes.txt")) for line in status(top))
     fresh = texts(rendered(workshop, LATER, DEFAULT))
-    assert {TARGET, ".copier-answers.yml"} == {path for path, text in texts(project).items() if fresh.get(path) != text}
+    assert {TARGET} == {path for path, text in texts(project).items() if fresh.get(path) != text}
 
 
 def status(project: Path) -> list[str]:

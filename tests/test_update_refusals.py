@@ -10,7 +10,7 @@ import pytest
 from project import ABANDON
 from releases import LATER, NEXT, begin, releases
 from rendering import DEFAULT, Workshop, commit, files, git, run
-from test_update_commands import MOVED, TARGET, edit, edit_beside, template, texts, update
+from test_update_commands import MOVED, TARGET, edit, edit_beside, merge, template, texts, update
 
 COPIER = str(Path(sys.executable).with_name("copier"))
 ANSWERS = ".copier-answers.yml"
@@ -73,7 +73,6 @@ REFUSED = {
     "no such commit": (answered(f"_commit: v{NEXT}", "_commit: v0.0.9"), "copier"),
     "no commit": (answered("_commit: ", "commit: "), "copier"),
     "no answers": (answered("_src_path: ", ": ["), "copier"),
-    "answer": (answered("license: MIT", "license: Mine"), "license"),
 }
 
 
@@ -90,10 +89,9 @@ def test_an_update_that_cannot_be_done_changes_nothing(project: Path, spoil: Cal
     assert before == texts(project)
 
 
-def test_there_is_no_way_back(project: Path) -> None:
+def test_there_is_no_way_back(workshop: Workshop, tmp_path: Path) -> None:
     """An older release is refused: moves cannot be undone."""
-    update(project)
-    commit(project, "Update")
+    project = begin(workshop, tmp_path / "project", LATER, DEFAULT)
     done = update(project, f"--vcs-ref=v{NEXT}")
     assert 2 == done.returncode
     assert f"v{NEXT} is older than v{LATER}" in done.stderr
@@ -109,7 +107,7 @@ def copied_update(project: Path) -> None:
     run(project, COPIER, "update", "--quiet", "--defaults", "--skip-answered", f"--vcs-ref=v{LATER}", check=True)
 
 
-def test_dropped_edits_are_caught(project: Path) -> None:
+def test_dropped_edits_are_caught(workshop: Workshop, project: Path) -> None:
     """After a plain `copier update`, a commit is refused while the edits of a moved file are not there."""
     edit(project, MOVED)
     before = texts(project)
@@ -120,7 +118,7 @@ def test_dropped_edits_are_caught(project: Path) -> None:
     assert f"{MOVED} had edits of yours, the template moved it to {TARGET}, and they are not there" in done.stderr
     run(project, *ABANDON.split(), check=True)
     assert before == texts(project)
-    assert 0 == update(project).returncode
+    assert 0 == merge(workshop, project).returncode
     assert (0, "", "") == spoken(template(project, "check"))
 
 

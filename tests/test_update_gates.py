@@ -1,0 +1,36 @@
+"""Gates after updates: an edited project of every release is green at the next one."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from edits import SCRIPTED, Traces, conflicted, lost
+from releases import begin
+from rendering import Workshop, commit, run
+from test_update_merges import STEPS, known
+from tools import ROOT
+
+pytestmark = pytest.mark.gate
+
+
+def grown(workshop: Workshop, target: Path, version: str, answers: dict[str, object]) -> tuple[Path, Traces]:
+    """Return a project with every scripted edit, committed."""
+    project, traces = begin(workshop, target, version, known(version, answers)), Traces()
+    for edit in SCRIPTED.values():
+        edit(project, traces)
+    commit(project, "Our work")
+    return project, traces
+
+
+@pytest.mark.parametrize(("before", "after"), STEPS)
+def test_an_edited_project_is_green_after_the_update(
+    workshop: Workshop, tmp_path: Path, before: str, after: str
+) -> None:
+    """One command brings an edited project forward: it locks, installs, renews the pages and runs the gate."""
+    project, traces = grown(workshop, tmp_path / "project", before, {})
+    done = run(project, sys.executable, str(ROOT / "hooks"), "update", f"--vcs-ref=v{after}")
+    assert [] == lost(project, traces, done.stdout)
+    assert set() == conflicted(project)
+    assert 0 == done.returncode, done.stdout[-5000:] + done.stderr
+    assert "Green." in done.stdout
