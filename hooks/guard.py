@@ -16,7 +16,7 @@ def guard(folder: Path, before: str = "HEAD") -> list[str]:
 
     Args:
         folder: The project.
-        before: The commit to compare with: with HEAD it is what is staged, otherwise what is committed since.
+        before: HEAD looks at what is staged; another branch at what is committed since HEAD left it.
 
     Raises:
         RefusedError: It cannot be told, because the template cannot be rendered.
@@ -25,6 +25,7 @@ def guard(folder: Path, before: str = "HEAD") -> list[str]:
         return []
     project = Project.at(folder)
     after = ":" if before == "HEAD" else "HEAD"
+    before = before if before == "HEAD" else project.git("merge-base", before, "HEAD").strip()
     ours, theirs = project.tree(before), project.tree(after)
     changed = sorted(path for path, entry in theirs.items() if ours.get(path) != entry)
     found = [f"{path} is in conflict: resolve it" for path in project.unmerged()]
