@@ -8,7 +8,7 @@ _COMMANDS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "dev").glob("
 _LINT = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
-    ("mypy", *_COMMANDS, "tests", "benchmarks"),
+    ("mypy", *_COMMANDS, "hooks", "tests", "benchmarks"),
 )
 
 

@@ -73,7 +73,7 @@ def url(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip("node and npm are needed to run a server of another language")
-    installed = workshop._once(workshop.folder / f"aimock-{VERSION}", lambda target: _install(npm, target))
+    installed = workshop.once(workshop.folder / f"aimock-{VERSION}", lambda target: _install(npm, target))
     folder = tmp_path_factory.mktemp("aimock")
     (folder / "fixtures.json").write_text(json.dumps({"fixtures": FIXTURES}), encoding="utf-8")
     program = installed / "node_modules" / PACKAGE / "dist" / "cli.js"
