@@ -90,7 +90,7 @@ def _gate(folder: Path) -> int:
     if uv is None:
         print("uv is not on the path; then: uv sync && uv run just pages check")
         return 1
-    for words in (["sync"], ["run", "just", "pages", "check"]):
+    for words in (["sync", "--quiet"], ["run", "just", "pages", "check"]):
         print(f"\n$ uv {' '.join(words)}", flush=True)
         if subprocess.run([uv, *words], cwd=folder, env=os.environ, check=False).returncode != 0:
             print(f"\nThe update is in place, and `uv {' '.join(words)}` fails: repair that, then commit.")

@@ -107,17 +107,32 @@ def copied_update(project: Path) -> None:
     run(project, COPIER, "update", "--quiet", "--defaults", "--skip-answered", f"--vcs-ref=v{LATER}", check=True)
 
 
-def test_dropped_edits_are_caught(workshop: Workshop, project: Path) -> None:
-    """After a plain `copier update`, a commit is refused while the edits of a moved file are not there."""
+@pytest.fixture(scope="module")
+def updated(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project with edits of a file that moves, after a plain `copier update`; copy it."""
+    project = begin(workshop, tmp_path_factory.mktemp("updated") / "project", NEXT, DEFAULT)
     edit(project, MOVED)
-    before = texts(project)
     copied_update(project)
+    return project
+
+
+@pytest.fixture
+def after(updated: Path, tmp_path: Path) -> Path:
+    """Return a copy of the updated project, with everything staged."""
+    project = tmp_path / "after"
+    shutil.copytree(updated, project)
     git(project, "add", "--all")
+    return project
+
+
+def test_dropped_edits_are_caught(workshop: Workshop, after: Path) -> None:
+    """After a plain `copier update`, a commit is refused while the edits of a moved file are not there."""
+    project = after
     done = template(project, "check")
     assert (1, "") == (done.returncode, done.stdout)
     assert f"{MOVED} had edits of yours, the template moved it to {TARGET}, and they are not there" in done.stderr
     run(project, *ABANDON.split(), check=True)
-    assert before == texts(project)
+    assert (project / MOVED).read_text(encoding="utf-8").endswith("# traced\n")
     assert 0 == merge(workshop, project).returncode
     assert (0, "", "") == spoken(template(project, "check"))
 
@@ -127,14 +142,12 @@ def spoken(done: object) -> tuple[object, object, object]:
     return getattr(done, "returncode", None), getattr(done, "stdout", None), getattr(done, "stderr", None)
 
 
-def test_edits_that_were_carried_by_hand_pass(project: Path) -> None:
+def test_edits_that_were_carried_by_hand_pass(after: Path) -> None:
     """Whoever works the edits into the moved file by hand may commit."""
-    edit(project, MOVED)
-    copied_update(project)
-    target = project / TARGET
+    target = after / TARGET
     target.write_text(target.read_text(encoding="utf-8") + "# traced, by hand\n", encoding="utf-8")
-    git(project, "add", "--all")
-    assert (0, "", "") == spoken(template(project, "check"))
+    git(after, "add", "--all")
+    assert (0, "", "") == spoken(template(after, "check"))
 
 
 def test_a_plain_update_without_edits_of_moved_files_passes(project: Path) -> None:
@@ -145,14 +158,12 @@ def test_a_plain_update_without_edits_of_moved_files_passes(project: Path) -> No
     assert (0, "", "") == spoken(template(project, "check"))
 
 
-def test_a_committed_update_is_caught_by_the_ci(project: Path) -> None:
+def test_a_committed_update_is_caught_by_the_ci(after: Path) -> None:
     """A branch on which a plain `copier update` dropped edits is refused when it is compared with where it began."""
-    edit(project, MOVED)
-    git(project, "switch", "--quiet", "--create", "renovate")
-    copied_update(project)
-    commit(project, "Update")
-    assert 0 == template(project, "check").returncode
-    done = template(project, "check", "--before", "main")
+    git(after, "switch", "--quiet", "--create", "renovate")
+    commit(after, "Update")
+    assert 0 == template(after, "check").returncode
+    done = template(after, "check", "--before", "main")
     assert 1 == done.returncode
     assert MOVED in done.stderr
 
@@ -177,17 +188,13 @@ def test_rejected_parts_are_not_forgotten(project: Path, *, tracked: bool) -> No
     assert "README.md.rej is a part of an update that could not be applied" in done.stderr
 
 
-def test_the_check_says_when_it_cannot_tell(workshop: Workshop, tmp_path: Path, project: Path) -> None:
+def test_the_check_says_when_it_cannot_tell(workshop: Workshop, tmp_path: Path, after: Path) -> None:
     """When the template cannot be reached, a commit that moves edited files is refused with the reason."""
-    edit(project, MOVED)
-    copied_update(project)
-    moved = tmp_path / "elsewhere"
-    shutil.copytree(releases(workshop), moved)
-    answers = project / ANSWERS
+    answers = after / ANSWERS
     text = answers.read_text(encoding="utf-8").replace(str(releases(workshop)), str(tmp_path / "gone"))
     answers.write_text(text, encoding="utf-8")
-    git(project, "add", "--all")
-    done = template(project, "check")
+    git(after, "add", "--all")
+    done = template(after, "check")
     assert 2 == done.returncode
     assert done.stderr.startswith("error: This commit is an update, and the template is needed to check it.")
 
