@@ -10,9 +10,10 @@ _PAGE = ROOT / "template" / "docs" / "ownership.md"
 _HEAD = """\
 # Who owns which file
 
-`*` stands for one name, a slash at the end for everything below. A path that is not here is yours alone: the template
-has never seen it. Where nothing of yours has to change, add: a file, a feature module, a setting, a recipe in
-`own.just`. `uv run just template-status` lists the managed files that differ from what the template wrote.
+`*` stands for one name, a slash at the end for everything below; some paths come with other answers only. A path that
+is not here is yours alone: the template has never seen it. Where nothing of yours has to change, add: a file, a feature
+module, a setting, a recipe in `own.just`. `uv run just template-status` lists the managed files that differ from what
+the template wrote.
 """
 
 
