@@ -61,12 +61,13 @@ def main(words: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print a document")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="services looked at side by side")
     asked = parser.parse_args(words)
-    folders = sorted(services(asked.folder))
+    top = asked.folder.resolve()
+    folders = sorted(services(top))
     if not folders:
         print(f"error: no folder below {asked.folder} has a {ANSWERS}", file=sys.stderr)
         return 2
     with ThreadPoolExecutor(max(1, asked.workers)) as workers:
-        fleet = list(workers.map(lambda folder: look(folder, asked.folder), folders))
+        fleet = list(workers.map(lambda folder: look(folder, top), folders))
     if asked.json:
         print(json.dumps([service.document() for service in fleet], indent=2))
     else:
@@ -91,8 +92,8 @@ def look(folder: Path, top: Path) -> Service:
     name = folder.relative_to(top).as_posix()
     try:
         return Service(name, status(folder, []))
-    except RefusedError as error:
-        return Service(name, None, str(error).splitlines()[0])
+    except (RefusedError, OSError, ValueError) as error:
+        return Service(name, None, (str(error) or type(error).__name__).splitlines()[0])
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

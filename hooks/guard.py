@@ -4,7 +4,8 @@ import tempfile
 from pathlib import Path
 
 from errors import RefusedError
-from project import ABANDON, ANSWERS, Project, Tree
+from merge import is_marked
+from project import ABANDON, ANSWERS, SUBMODULE, Entry, Project, Tree
 from renders import CURRENT, render
 from upgrades import moved_path, moves_between, package_of, releases
 
@@ -23,7 +24,9 @@ def guard(folder: Path, before: str = "HEAD") -> list[str]:
     """
     if not (folder / ANSWERS).is_file():
         return []
-    project = Project.at(folder)
+    project = Project.at(folder, hooked=True)
+    if not project.has_commits():
+        return []
     after = ":" if before == "HEAD" else "HEAD"
     before = before if before == "HEAD" else project.git("merge-base", before, "HEAD").strip()
     ours, theirs = project.tree(before), project.tree(after)
@@ -32,19 +35,18 @@ def guard(folder: Path, before: str = "HEAD") -> list[str]:
     found += [f"{path} holds the marks of a conflict: resolve it" for path in changed if _marked(project, theirs[path])]
     found += [
         f"{path} is a part of an update that could not be applied: work it in, then delete it"
-        for path in _rejected(project, theirs)
+        for path in _rejected(project, changed)
     ]
     return found + _dropped(project, ours, theirs)
 
 
-def _marked(project: Project, entry: tuple[str, str]) -> bool:
-    lines = project.text(entry).splitlines()
-    return any(line.startswith(b"<<<<<<< ") for line in lines) and any(line.startswith(b">>>>>>> ") for line in lines)
+def _marked(project: Project, entry: Entry) -> bool:
+    return entry[0] != SUBMODULE and is_marked(project.text(entry))
 
 
-def _rejected(project: Project, theirs: Tree) -> list[str]:
-    untracked = project.lines("ls-files", "--others", "-z", "--", ".")
-    return sorted(path for path in {*theirs, *untracked} if path.endswith(".rej"))
+def _rejected(project: Project, changed: list[str]) -> list[str]:
+    untracked = project.lines("ls-files", "--others", "--exclude-standard", "-z", "--", ".")
+    return sorted(path for path in {*changed, *untracked} if path.endswith(".rej"))
 
 
 def _dropped(project: Project, ours: Tree, theirs: Tree) -> list[str]:
@@ -56,7 +58,7 @@ def _dropped(project: Project, ours: Tree, theirs: Tree) -> list[str]:
         path: target
         for old, new in moves_between(told, ours, package_of(ours))
         for path in ours.keys() - theirs.keys()
-        if (target := moved_path(path, old, new)) in theirs
+        if (target := moved_path(path, old, new)) is not None
     }
     if not moved:
         return []
@@ -68,11 +70,11 @@ def _dropped(project: Project, ours: Tree, theirs: Tree) -> list[str]:
         f"{path} had edits of yours, the template moved it to {target}, and they are not there. "
         f"Let `just update` carry them: {ABANDON}, then uv run just update"
         for path, target in sorted(moved.items())
-        if path in base and base[path] != ours[path] and theirs[target] == new.get(target)
+        if path in base and base[path] != ours[path] and target in new and theirs.get(target) in (None, new[target])
     ]
 
 
-def _rendered(project: Project, answers: tuple[str, str], folder: Path) -> Tree:
+def _rendered(project: Project, answers: Entry, folder: Path) -> Tree:
     try:
         render(project.text(answers), folder, f"--vcs-ref={CURRENT}", cwd=project.path)
     except RefusedError as error:

@@ -4,6 +4,7 @@ The common ancestor is the project as the old release renders it, theirs is the 
 template moved are moved in ours and in the ancestor first, so that the owner's edits follow them. Nothing is committed.
 """
 
+import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from ownership import Owner, owned
 from project import ANSWERS, Project, Tree
 from upgrades import moved_path
 
+_MARKS = [b"<<<<<<<", b"=======", b">>>>>>>"]
 _BOTH_SIDES = ".gitignore merge=union\n.dockerignore merge=union\n"
 """Files whose lines are independent of each other: where both sides add some, all stay."""
 
@@ -30,6 +32,8 @@ class Outcome:
         taken: Files with edits of the owner that the template has no longer.
         left: Files that the owner deleted and the template changed; they stay deleted.
         orphaned: Files of the owner alone in folders that the template has left.
+        renewed: Generated files that both sides changed; they hold the new text.
+        unmarked: Those of the conflicts that hold no marks, but the owner's text alone: binary files.
     """
 
     added: list[str] = field(default_factory=list)
@@ -40,6 +44,8 @@ class Outcome:
     taken: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     orphaned: list[str] = field(default_factory=list)
+    renewed: list[str] = field(default_factory=list)
+    unmarked: list[str] = field(default_factory=list)
 
 
 def merge(project: Project, base: Tree, new: Tree, moves: list[tuple[str, str]], message: str) -> Outcome:
@@ -55,19 +61,24 @@ def merge(project: Project, base: Tree, new: Tree, moves: list[tuple[str, str]],
     Raises:
         RefusedError: A file that git does not know is in the way, or git cannot; nothing has changed then.
     """
-    _refuse_untracked(project, new)
+    ours = project.tree("HEAD")
+    _refuse_in_the_way(project, new.keys() - base.keys() - ours.keys())
     try:
         return _merge(project, dict(base), dict(new), moves, message)
     except BaseException:
         project.git("reset", "--quiet", "--hard")
+        for path in new.keys() - ours.keys():
+            (project.path / path).unlink(missing_ok=True)
         raise
 
 
 def _merge(project: Project, base: Tree, new: Tree, moves: list[tuple[str, str]], message: str) -> Outcome:
-    outcome, ours = Outcome(), project.tree("HEAD")
-    for old, to in moves:
-        ours = _move(project, ours, base, (old, to), outcome)
-        base = {moved_path(path, old, to) or path: entry for path, entry in base.items()}
+    outcome, ours, origin = Outcome(), project.tree("HEAD"), dict[str, str]()
+    for move in moves:
+        moved = _move(project, ours, move)
+        ours = {moved.get(path, path): entry for path, entry in ours.items()}
+        origin |= {target: origin.pop(path, path) for path, target in moved.items()}
+        base = {moved_path(path, *move) or path: entry for path, entry in base.items()}
     base[ANSWERS] = ours[ANSWERS]
     abandoned = _folders(base) - _folders(new)
     outcome.orphaned = sorted(path for path in ours.keys() - base.keys() - new.keys() if _folder(path) in abandoned)
@@ -76,16 +87,30 @@ def _merge(project: Project, base: Tree, new: Tree, moves: list[tuple[str, str]]
             outcome.left.append(path)
         base.pop(path)
         new.pop(path, None)
-    outcome.taken = sorted(path for path in base.keys() - new.keys() if ours[path] != base[path])
-    for path in outcome.taken:
+    for path in sorted(path for path in base.keys() - new.keys() if ours[path] != base[path]):
         project.git("rm", "--quiet", "--force", "--", path)
+        outcome.taken.append(origin.pop(path, path))
         base.pop(path)
+    outcome.moved = sorted((old, path) for path, old in origin.items() if ours[path] != base.get(path))
     outcome.added = sorted(new.keys() - base.keys() - ours.keys())
     outcome.deleted = sorted(base.keys() - new.keys())
-    outcome.conflicts = _picked(project, base, new, message)
-    both = (base.keys() & new.keys()) - {*outcome.conflicts, ANSWERS}
+    conflicts = _picked(project, base, new, message)
+    # the text of generated files is nobody's work: the new one holds until they are written again
+    outcome.renewed = owned(conflicts & base.keys(), Owner.GENERATED)
+    for path in outcome.renewed:
+        project.git("checkout", "--quiet", "--theirs", "--", path)
+        project.git("add", "--", path)
+    outcome.conflicts = sorted(conflicts.difference(outcome.renewed))
+    outcome.unmarked = [path for path in outcome.conflicts if not is_marked((project.path / path).read_bytes())]
+    both = (base.keys() & new.keys()) - {*conflicts, ANSWERS}
     outcome.changed = sorted(path for path in both if base[path] != new[path])
     return outcome
+
+
+def is_marked(content: bytes) -> bool:
+    """Return whether a file holds the marks of a conflict, in their order."""
+    marks = [line[:7] for line in content.splitlines() if line[:7] in _MARKS and line[7:8] in (b"", b" ")]
+    return any(marks[at : at + 3] == _MARKS for at in range(len(marks)))
 
 
 def _folder(path: str) -> str:
@@ -96,7 +121,7 @@ def _folders(tree: Tree) -> set[str]:
     return set(map(_folder, tree))
 
 
-def _picked(project: Project, base: Tree, new: Tree, message: str) -> list[str]:
+def _picked(project: Project, base: Tree, new: Tree, message: str) -> set[str]:
     """Apply what changed between two trees as git picks a commit, and return the files with conflicts."""
     ancestor = project.commit_of(base, "The template before")
     theirs = project.commit_of(new, message, ancestor)
@@ -105,33 +130,35 @@ def _picked(project: Project, base: Tree, new: Tree, message: str) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="attributes-") as folder:
         attributes = Path(folder) / "attributes"
         attributes.write_text(_BOTH_SIDES, encoding="utf-8")
-        settings += ["-c", f"core.attributesFile={attributes}"]
+        settings += ["-c", "merge.conflictStyle=merge", "-c", f"core.attributesFile={attributes}"]
         said = project.tries(*settings, "cherry-pick", "--no-commit", "--allow-empty", theirs)
-    conflicts = project.unmerged()
+    conflicts = set(project.unmerged())
     if said is not None and not conflicts:
         raise RefusedError(f"git could not merge the update, and nothing was changed: {said}")
-    # the text of generated files is nobody's work: the new one holds until they are written again
-    for path in (written := owned({*conflicts}, Owner.GENERATED)):
-        project.git("checkout", "--quiet", "--theirs", "--", path)
-        project.git("add", "--", path)
-    return [path for path in conflicts if path not in written]
+    return conflicts
 
 
-def _refuse_untracked(project: Project, new: Tree) -> None:
-    unknown = new.keys() - project.tree("HEAD").keys()
-    in_the_way = sorted(path for path in unknown if (project.path / path).exists())
+def _refuse_in_the_way(project: Project, coming: set[str]) -> None:
+    """Refuse files that git does not know where new ones come, or a folder of them."""
+    known = project.tree("HEAD").keys()
+    places = {path: [project.path / path, *(project.path / path).parents] for path in coming}
+    in_the_way = sorted(
+        place.relative_to(project.path).as_posix()
+        for path, (leaf, *parents) in places.items()
+        for place in [leaf, *(parent for parent in parents if project.path in parent.parents)]
+        if os.path.lexists(place) and (place == leaf or place.is_symlink() or not place.is_dir())
+        if place.relative_to(project.path).as_posix() not in known
+    )
     if in_the_way:
         raise RefusedError(
-            f"The template brings {', '.join(in_the_way)}, where a file lies that git does not know: move it away first"
+            f"{in_the_way[0]} is not known to git and lies where the template brings files: move it away"
         )
 
 
-def _move(project: Project, ours: Tree, base: Tree, move: tuple[str, str], outcome: Outcome) -> Tree:
+def _move(project: Project, ours: Tree, move: tuple[str, str]) -> dict[str, str]:
     """Move files of the owner as the template moved its own; those in the way of others stay."""
     moved = {path: target for path in ours if (target := moved_path(path, *move)) and target not in ours}
     for path, target in moved.items():
         (project.path / target).parent.mkdir(parents=True, exist_ok=True)
         project.git("mv", "--", path, target)
-        if ours[path] != base.get(path):
-            outcome.moved.append((path, target))
-    return {moved.get(path, path): entry for path, entry in ours.items()}
+    return moved

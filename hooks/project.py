@@ -11,8 +11,10 @@ from pathlib import Path
 from errors import RefusedError
 
 ANSWERS = ".copier-answers.yml"
-ABANDON = "git reset --hard"
-"""What abandons an update: the tree was clean before, and new files are staged."""
+SUBMODULE = "160000"
+"""The mode of an entry that is a commit of another repository."""
+ABANDON = "git reset --hard && git clean -fd ."
+"""What abandons an update: the tree was clean before, without files that git does not know."""
 
 type Entry = tuple[str, str]
 """Mode and blob of a file, as git writes them."""
@@ -24,6 +26,13 @@ _IDENTITY = {
     for role in ("AUTHOR", "COMMITTER")
     for field, value in (("NAME", "Template"), ("EMAIL", "template@localhost"))
 }
+_PLACES = ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
+"""Where git lets its hooks look; elsewhere they lead astray."""
+
+
+def surroundings() -> dict[str, str]:
+    """Return the environment of this process without what a hook of git is told about its repository."""
+    return {name: value for name, value in os.environ.items() if name not in _PLACES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +42,16 @@ class Project:
     Attributes:
         path: The folder.
         prefix: Where it lies in the repository: empty, or ending in a slash.
+        index: The file of another index than the usual one: that of a commit which is being made.
     """
 
     path: Path
     prefix: str
+    index: str = ""
 
     @classmethod
-    def at(cls, path: Path) -> "Project":
-        """Return the project of a folder.
+    def at(cls, path: Path, *, hooked: bool = False) -> "Project":
+        """Return the project of a folder; within a hook, with the index of the commit that is being made.
 
         Raises:
             RefusedError: The folder is no project that could be updated.
@@ -51,12 +62,17 @@ class Project:
                 "See the template's pages on adopting and leaving."
             )
         done = _git(path, "rev-parse", "--show-prefix")
-        if done.returncode != 0:
+        if "not a git repository" in done.stderr:
             raise RefusedError(f"{path} is in no git repository: git init && git add -A && git commit")
-        project = cls(path, done.stdout.removesuffix("\n"))
-        if _git(path, "rev-parse", "--verify", "--quiet", "HEAD").returncode != 0:
-            raise RefusedError("Nothing is committed yet: git add -A && git commit")
-        return project
+        if done.returncode != 0:
+            raise RefusedError(f"git cannot look at {path}: {done.stderr.strip()}")
+        top = _git(path, "rev-parse", "--show-toplevel").stdout.removesuffix("\n")
+        index = os.environ.get("GIT_INDEX_FILE", "") if hooked else ""
+        return cls(path, done.stdout.removesuffix("\n"), str(Path(top) / index) if index else "")
+
+    def has_commits(self) -> bool:
+        """Return whether anything is committed."""
+        return self.tries("rev-parse", "--verify", "--quiet", "HEAD") is None
 
     def git(self, *words: str, env: Mapping[str, str] | None = None, typed: str | None = None) -> str:
         """Return what a git command printed.
@@ -64,7 +80,8 @@ class Project:
         Raises:
             RefusedError: The command failed; the text is what git said.
         """
-        done = _git(self.path, *words, env=env, typed=typed)
+        index = {"GIT_INDEX_FILE": self.index} if self.index else {}
+        done = _git(self.path, *words, env={**index, **(env or {})}, typed=typed)
         if done.returncode != 0:
             raise RefusedError(f"git {words[0]}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
@@ -86,8 +103,10 @@ class Project:
         """Return the answers file as it is committed.
 
         Raises:
-            RefusedError: It is not committed.
+            RefusedError: It is not committed, or nothing is.
         """
+        if not self.has_commits():
+            raise RefusedError("Nothing is committed yet: git add -A && git commit")
         entry = self.tree("HEAD").get(ANSWERS)
         if entry is None:
             raise RefusedError(f"{ANSWERS} is not committed: git add {ANSWERS} && git commit")
@@ -95,6 +114,14 @@ class Project:
 
     def refuse_dirty(self) -> None:
         """Refuse changes that are not committed: they would mix with the update, or go with it when abandoned."""
+        hidden = [
+            entry[2:] for entry in self.lines("ls-files", "-v", "-z", "--", ".") if not entry.startswith(("H", "M"))
+        ]
+        if hidden:
+            raise RefusedError(
+                f"git is told not to look at {len(hidden)} files, such as {hidden[0]}: end that first "
+                "(git update-index --no-assume-unchanged, --no-skip-worktree; git sparse-checkout disable)"
+            )
         words = ("status", "--porcelain", "--untracked-files=no")
         untracked = self.lines("ls-files", "--others", "--exclude-standard", "-z", "--", ".")
         changed = [*(line[3:] for line in self.git(*words).splitlines()), *untracked]
@@ -116,8 +143,7 @@ class Project:
 
     def text(self, entry: Entry) -> bytes:
         """Return the content of a file."""
-        words = ["git", "cat-file", "blob", entry[1]]
-        return subprocess.run(words, cwd=self.path, capture_output=True, check=True).stdout
+        return _run(self.path, "cat-file", "blob", entry[1]).stdout
 
     def store(self, folder: Path) -> Tree:
         """Put the files of a folder into the repository's objects, and return them; the index stays as it is."""
@@ -152,15 +178,22 @@ class Project:
 def _git(
     path: Path, *words: str, env: Mapping[str, str] | None = None, typed: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run git; texts go through unchanged, and no hook of the machine's configuration asks anything."""
+    """Run git; names that are no text go through unchanged."""
+    given = None if typed is None else typed.encode("utf-8", "surrogateescape")
+    done = _run(path, *words, env=env, typed=given)
+    said = (stream.decode("utf-8", "surrogateescape") for stream in (done.stdout, done.stderr))
+    return subprocess.CompletedProcess(done.args, done.returncode, *said)
+
+
+def _run(
+    path: Path, *words: str, env: Mapping[str, str] | None = None, typed: bytes | None = None
+) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         ["git", "-c", "core.quotePath=false", *words],
         cwd=path,
-        env={**os.environ, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **(env or {})},
+        env={**surroundings(), "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **(env or {})},
         input=typed,
+        stdin=subprocess.DEVNULL if typed is None else None,
         capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="surrogateescape",
         check=False,
     )

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from errors import RefusedError
-from project import ANSWERS
+from project import ANSWERS, surroundings
 
 CURRENT = ":current:"
 """Copier's word for the release that the answers file names."""
@@ -34,7 +34,7 @@ def render(answers: bytes, target: Path, *options: str, cwd: Path) -> None:
 
 def newer(project: Path) -> str | None:
     """Return the newest release of the project's template when the project is behind it."""
-    told = json.loads(_copier("check-update", "--output-format=json", str(project), cwd=project))
+    told = json.loads(_copier("check-update", "--output-format=json", ".", cwd=project))
     return str(told["latest_version"]) if told["update_available"] else None
 
 
@@ -47,12 +47,12 @@ def commit_of(answers: bytes) -> str:
     found = re.search(rb"^_commit:\s*['\"]?([^\s'\"]+)", answers, re.MULTILINE)
     if found is None:
         raise RefusedError(f"{ANSWERS} names no `_commit`: put it there as Copier wrote it")
-    return found[1].decode()
+    return found[1].decode(errors="replace")
 
 
 def version_of(commit: str) -> tuple[int, ...]:
     """Return the release that a commit is, or comes after, as numbers; empty when it cannot be told."""
-    found = re.match(r"v?(\d+(?:\.\d+)*)", commit)
+    found = re.match(r"v?(\d+(?:\.\d+)+)", commit)
     return tuple(int(number) for number in found[1].split(".")) if found else ()
 
 
@@ -63,7 +63,9 @@ def _copier(*words: str, cwd: Path) -> str:
         command = [found]
     else:
         raise RefusedError("copier is not installed: run `uv sync` first")
-    done = subprocess.run([*command, *words], cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    done = subprocess.run(
+        [*command, *words], cwd=cwd, env=surroundings(), stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise RefusedError(f"copier {words[0]}: {said[-1] if said else f'exit code {done.returncode}'}")

@@ -64,7 +64,16 @@ class Report:
             [f"{self.bring_back}{path}" for path in outcome.taken],
         )
         lines += _listed("Yours alone, in folders that the template has left; move or delete them:", outcome.orphaned)
-        lines += _listed("CONFLICTS, marked in the files (both of you changed the same place):", outcome.conflicts)
+        lines += _listed(
+            "Generated, with changes of both sides; the new text is there, this brings yours back:",
+            [f"{self.bring_back}{path}" for path in outcome.renewed],
+        )
+        marked = [path for path in outcome.conflicts if path not in outcome.unmarked]
+        lines += _listed("CONFLICTS, marked in the files (both of you changed the same place):", marked)
+        lines += _listed(
+            "CONFLICTS without marks; yours is there, this takes the template's:",
+            [f"git checkout --theirs -- {path}" for path in outcome.unmarked],
+        )
         lines += _listed("Before you deploy:", self.to_do())
         return lines
 

@@ -29,9 +29,10 @@ def update(folder: Path, options: list[str], *, checked: bool) -> int:
         RefusedError: Nothing was changed.
     """
     project = Project.at(folder)
+    answers = project.answers()
     project.refuse_dirty()
     if not options and newer(folder) is None:
-        print(f"Nothing to do: {commit_of((folder / ANSWERS).read_bytes())} is the newest release.")
+        print(f"Nothing to do: {commit_of(answers)} is the newest release.")
         return 0
     with tempfile.TemporaryDirectory(prefix="update-") as scratch:
         base, new = rendered(project, Path(scratch), options)
@@ -76,7 +77,9 @@ def merged(project: Project, base_folder: Path, new_folder: Path) -> Report:
 
 def finish(folder: Path, base: Path, new: Path, *, checked: bool) -> int:
     """Merge two renders into a project, tell what that did, lock and run the gate; return the exit code."""
-    report = merged(Project.at(folder), base, new)
+    project = Project.at(folder)
+    project.refuse_dirty()
+    report = merged(project, base, new)
     print(f"Updated from {report.before} to {report.after}; nothing is committed yet.", *report.lines(), sep="\n")
     print(f"\nTo abandon the update: {ABANDON}", flush=True)
     if report.outcome.conflicts:

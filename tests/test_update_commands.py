@@ -129,7 +129,7 @@ def test_a_conflict_can_be_abandoned(workshop: Workshop, project: Path) -> None:
     again = update(project)
     assert (2, "") == (again.returncode, again.stdout)
     assert ABANDON in again.stderr
-    run(project, *ABANDON.split(), check=True)
+    run(project, "sh", "-c", ABANDON, check=True)
     assert before == texts(project)
     assert "" == git(project, "status", "--porcelain").stdout
     assert first.stdout == merge(workshop, project).stdout
@@ -154,7 +154,7 @@ def test_a_killed_update_can_be_abandoned_and_repeated(
         ended = subprocess.run(words, cwd=project, env=surroundings, capture_output=True, timeout=60, check=False)
         assert -signal.SIGKILL == ended.returncode
         (project / ".git/index.lock").unlink(missing_ok=True)
-        run(project, *ABANDON.split(), check=True)
+        run(project, "sh", "-c", ABANDON, check=True)
         assert before == texts(project)
     assert 0 == merge(workshop, project).returncode
     assert "# traced\n" in (project / TARGET).read_text(encoding="utf-8")

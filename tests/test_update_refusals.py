@@ -63,12 +63,26 @@ def in_the_way(project: Path) -> None:
     (project / TARGET).write_text("Ours.\n", encoding="utf-8")
 
 
+def hidden(project: Path) -> None:
+    """Tell git not to look at a file."""
+    git(project, "update-index", "--assume-unchanged", "justfile")
+
+
+def link(project: Path) -> None:
+    """Put a link that leads nowhere where the later release has a file."""
+    with (project / ".git/info/exclude").open("a", encoding="utf-8") as stream:
+        stream.write("faulting\n")
+    (project / "tests" / "faulting").symlink_to("nowhere")
+
+
 REFUSED = {
+    "hidden": (hidden, "git is told not to look at 1 files, such as justfile"),
+    "link": (link, "tests/faulting is not known to git"),
     "changes": (changed, "such as README.md"),
     "no history": (no_history, "git init"),
     "nothing committed": (nothing_committed, "git add -A && git commit"),
     "left": (left, f"has no {ANSWERS}"),
-    "in the way": (in_the_way, f"{TARGET}, where a file lies that git does not know"),
+    "in the way": (in_the_way, f"{TARGET} is not known to git and lies where the template brings files"),
     "no template": (answered("_src_path: ", "_src_path: /nowhere"), "copier"),
     "no such commit": (answered(f"_commit: v{NEXT}", "_commit: v0.0.9"), "copier"),
     "no commit": (answered("_commit: ", "commit: "), "copier"),
@@ -131,7 +145,7 @@ def test_dropped_edits_are_caught(workshop: Workshop, after: Path) -> None:
     done = template(project, "check")
     assert (1, "") == (done.returncode, done.stdout)
     assert f"{MOVED} had edits of yours, the template moved it to {TARGET}, and they are not there" in done.stderr
-    run(project, *ABANDON.split(), check=True)
+    run(project, "sh", "-c", ABANDON, check=True)
     assert (project / MOVED).read_text(encoding="utf-8").endswith("# traced\n")
     assert 0 == merge(workshop, project).returncode
     assert (0, "", "") == spoken(template(project, "check"))
