@@ -68,6 +68,23 @@ def test_edits_of_an_owner_survive(
     assert allowed(before, traces) >= conflicted(project)
 
 
+@pytest.mark.gate
+@pytest.mark.parametrize(("before", "after", "answers"), [case for case in CASES if case.values[2] is not DEFAULT])
+def test_edited_projects_are_clean_after_the_update(
+    workshop: Workshop, tmp_path: Path, before: str, after: str, answers: Answers
+) -> None:
+    """Lint, format and layers hold for the smallest and the fullest answers too, with the edits in them."""
+    project, traces = begin(workshop, tmp_path / "project", before, known(before, answers)), Traces()
+    for edit in SCRIPTED.values():
+        edit(project, traces)
+    commit(project, "Our work")
+    merge(workshop, project, (before, after), answers)
+    tools = workshop.install(answers) / ".venv" / "bin"
+    for words in (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("lint-imports", "--no-cache")):
+        done = run(project, str(tools / words[0]), *words[1:], env={"PYTHONPATH": str(project / "src")})
+        assert 0 == done.returncode, done.stdout
+
+
 def allowed(before: str, traces: Traces) -> set[str]:
     """Return the files that may have conflicts: before 1.0 the text of seeded files changes with a minor release."""
     return set(owned(traces.touched, Owner.SEEDED)) if before in NAMED else set()
