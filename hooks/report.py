@@ -4,6 +4,7 @@ import difflib
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from merge import Outcome
@@ -61,18 +62,18 @@ class Report:
         lines += _listed("You deleted them, the template changed them; they stay deleted:", outcome.left)
         lines += _listed(
             "You edited them, the template has them no longer; this brings one back:",
-            [f"{self.bring_back}{path}" for path in outcome.taken],
+            [f"{self.bring_back}{quote(path)}" for path in outcome.taken],
         )
         lines += _listed("Yours alone, in folders that the template has left; move or delete them:", outcome.orphaned)
         lines += _listed(
             "Generated, with changes of both sides; the new text is there, this brings yours back:",
-            [f"{self.bring_back}{path}" for path in outcome.renewed],
+            [f"{self.bring_back}{quote(path)}" for path in outcome.renewed],
         )
         marked = [path for path in outcome.conflicts if path not in outcome.unmarked]
         lines += _listed("CONFLICTS, marked in the files (both of you changed the same place):", marked)
         lines += _listed(
             "CONFLICTS without marks; yours is there, this takes the template's:",
-            [f"git checkout --theirs -- {path}" for path in outcome.unmarked],
+            [f"git checkout --theirs -- {quote(path)}" for path in outcome.unmarked],
         )
         lines += _listed("Before you deploy:", self.to_do())
         return lines

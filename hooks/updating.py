@@ -1,6 +1,5 @@
 """Updating: renders the old and the new release, merges what changed between them, locks, and runs the gate."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -95,7 +94,7 @@ def _gate(folder: Path) -> int:
         return 1
     for words in (["sync", "--quiet"], ["run", "just", "pages", "check"]):
         print(f"\n$ uv {' '.join(words)}", flush=True)
-        if subprocess.run([uv, *words], cwd=folder, env=os.environ, check=False).returncode != 0:
+        if subprocess.run([uv, *words], cwd=folder, check=False).returncode != 0:
             print(f"\nThe update is in place, and `uv {' '.join(words)}` fails: repair that, then commit.")
             return 1
     print("\nGreen. Read the changes (git diff --staged), then: git add -A && git commit")
