@@ -135,6 +135,16 @@ def test_a_conflict_can_be_abandoned(workshop: Workshop, project: Path) -> None:
     assert first.stdout == merge(workshop, project).stdout
 
 
+def test_an_edit_of_a_part_that_became_a_file_is_a_conflict(workshop: Workshop, project: Path) -> None:
+    """Where a file was split, edits of the part that left stay where they were, as a conflict."""
+    page = "docs/architecture.md"
+    traces = edit(project, page)
+    done = merge(workshop, project)
+    assert (1, {page}) == (done.returncode, conflicted(project))
+    assert [] == lost(project, traces, "")
+    assert (project / "docs/metrics.md").exists()
+
+
 @pytest.mark.parametrize("at", ["add", "mv", "commit-tree", "cherry-pick"])
 def test_a_killed_update_can_be_abandoned_and_repeated(
     workshop: Workshop, project: Path, tmp_path: Path, at: str
