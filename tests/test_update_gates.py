@@ -5,22 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from edits import SCRIPTED, Traces, conflicted, lost
-from releases import begin
-from rendering import Workshop, commit, run
-from test_update_merges import STEPS, known
+from edits import conflicted, lost
+from rendering import Workshop, run
+from test_update_merges import STEPS, grown
 from tools import ROOT
 
 pytestmark = pytest.mark.gate
-
-
-def grown(workshop: Workshop, target: Path, version: str, answers: dict[str, object]) -> tuple[Path, Traces]:
-    """Return a project with every scripted edit, committed."""
-    project, traces = begin(workshop, target, version, known(version, answers)), Traces()
-    for edit in SCRIPTED.values():
-        edit(project, traces)
-    commit(project, "Our work")
-    return project, traces
 
 
 @pytest.mark.parametrize(("before", "after"), STEPS)

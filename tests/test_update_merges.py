@@ -32,6 +32,15 @@ def merge(workshop: Workshop, project: Path, step: tuple[str, str], answers: Ans
     return done.stdout
 
 
+def grown(workshop: Workshop, target: Path, version: str, answers: Answers) -> tuple[Path, Traces]:
+    """Return a committed project with every scripted edit, and their traces."""
+    project, traces = begin(workshop, target, version, known(version, answers)), Traces()
+    for edit in SCRIPTED.values():
+        edit(project, traces)
+    commit(project, "Our work")
+    return project, traces
+
+
 def known(version: str, answers: Answers) -> Answers:
     """Return the answers that a release asks for."""
     if version == NAMED[0]:
@@ -59,10 +68,7 @@ def test_edits_of_an_owner_survive(
     workshop: Workshop, tmp_path: Path, before: str, after: str, answers: Answers
 ) -> None:
     """A dependency, a provider, a setting, a route, a service, deleted files, a table: all stay, nothing conflicts."""
-    project, traces = begin(workshop, tmp_path / "project", before, known(before, answers)), Traces()
-    for edit in SCRIPTED.values():
-        edit(project, traces)
-    commit(project, "Our work")
+    project, traces = grown(workshop, tmp_path / "project", before, answers)
     said = merge(workshop, project, (before, after), answers)
     assert [] == lost(project, traces, said)
     assert allowed(before, traces) >= conflicted(project)
@@ -74,10 +80,7 @@ def test_edited_projects_are_clean_after_the_update(
     workshop: Workshop, tmp_path: Path, before: str, after: str, answers: Answers
 ) -> None:
     """Lint, format and layers hold for the smallest and the fullest answers too, with the edits in them."""
-    project, traces = begin(workshop, tmp_path / "project", before, known(before, answers)), Traces()
-    for edit in SCRIPTED.values():
-        edit(project, traces)
-    commit(project, "Our work")
+    project, _ = grown(workshop, tmp_path / "project", before, answers)
     merge(workshop, project, (before, after), answers)
     tools = workshop.install(answers) / ".venv" / "bin"
     for words in (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("lint-imports", "--no-cache")):
