@@ -285,7 +285,7 @@ def test_readme_starts_a_service(workshop: Workshop, tmp_path: Path, reader: Cal
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     person = reader(
         tmp_path,
-        {"python3 dev/check.py", "uv run just check"},
+        {"python3 dev/check.py", "uv run just check", "uv run just template-status", "uv run just update"},
         **{
             "python3 dev/demo.py": "true",
             "copier copy /absolute/path/to/this/repository": f"copier copy --defaults --quiet {workshop.template()}",
