@@ -49,7 +49,7 @@ RENDERED = ["README.md", "AGENTS.md", "CONTRIBUTING.md", "examples/README.md", "
 BIN = str(Path(sys.executable).parent)
 SKIPPED = {
     "uv run just dev": "it never ends; tests/test_gate.py starts, changes and stops it",
-    "uv run just template-status": "it needs a history; tests/test_update_refusals.py runs it on projects that have one",
+    "uv run just template-status": "it needs a history; tests/test_update_refusals.py runs it where there is one",
     "uv run just update": "as above; tests/test_update_gates.py runs it",
     "uv run just check": "tests/test_gate.py runs it on this very project",
     "uv run just test-unit": "as above",
