@@ -43,7 +43,7 @@ def router(settings: Settings) -> "APIRouter":
 
 FEATURE = Feature(name="hours", router=router)
 '''
-_MIGRATION = '''"""Shelves."""
+MIGRATION = '''"""{title}."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -55,14 +55,15 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add our table: traced-migration."""
-    op.create_table("shelves", sa.Column("name", sa.String(9)))
+    """Lead to this version."""
+    {up}
 
 
 def downgrade() -> None:
-    """Drop our table."""
-    op.drop_table("shelves")
+    """Lead back to the version before."""
+    {down}
 '''
+"""A migration of an owner: a title, and a statement for each way."""
 
 
 @dataclass(slots=True)
@@ -177,7 +178,9 @@ def migration(project: Path, traces: Traces) -> None:
     """Add a table."""
     folder = _MINE + "migrations/versions"
     if (project / folder).exists():
-        traces.write(project, f"{folder}/v0002_shelves.py", _MIGRATION, "traced-migration")
+        up, down = 'op.create_table("shelves", sa.Column("name", sa.String(9)))', 'op.drop_table("shelves")'
+        text = MIGRATION.format(title="Shelves: traced-migration", up=up, down=down)
+        traces.write(project, f"{folder}/v0002_shelves.py", text, "traced-migration")
 
 
 def object_renamed(project: Path, traces: Traces) -> None:

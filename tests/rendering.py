@@ -175,3 +175,8 @@ def files(project: Path) -> dict[str, Path]:
         paths = [Path(folder) / name for name in sorted(names) if name not in _MADE]
         found |= {path.relative_to(project).as_posix(): path for path in paths if not path.is_symlink()}
     return found
+
+
+def contents(project: Path) -> dict[str, bytes]:
+    """Return the bytes of every rendered file."""
+    return {name: path.read_bytes() for name, path in files(project).items()}

@@ -25,7 +25,7 @@ from rendering import (
     Workshop,
     clean_environment,
     commit,
-    files,
+    contents,
     git,
     install,
     run,
@@ -66,11 +66,11 @@ def just(project: Path, *arguments: str, check: bool = True) -> subprocess.Compl
 def test_untouched_project_is_green(workshop: Workshop, answers: Answers) -> None:
     """The first command installs the project, the second one is green, and neither changes a file."""
     project = workshop.install(answers)
-    before = {name: path.read_bytes() for name, path in files(project).items()}
+    before = contents(project)
     done = just(project, "check")
     assert re.search(r"\d+ passed", done.stdout)
     assert re.search(r"\d+ (failed|error|warning)", done.stdout) is None
-    assert before == {name: path.read_bytes() for name, path in files(project).items()}
+    assert before == contents(project)
 
 
 def test_untouched_project_is_green_on_postgresql(workshop: Workshop) -> None:

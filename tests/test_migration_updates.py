@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edits import MIGRATION
 from postgresql_server import any_server, fresh_database
 from rendering import FIRST_TAG, WITH_DATABASE, Workshop, commit, git, run
 from test_update import NEXT_TAG, begin, update
@@ -15,26 +16,6 @@ pytestmark = pytest.mark.gate
 
 CHAIN = "src/{}/capabilities/database/migrations/versions"
 OWN = "src/my_service/migrations/versions/v0002_shelves.py"
-MIGRATION = '''"""{title}."""
-
-import sqlalchemy as sa
-from alembic import op
-
-revision = "0002"
-down_revision = "0001"
-branch_labels = None
-depends_on = None
-
-
-def upgrade() -> None:
-    """Lead to this version."""
-    {up}
-
-
-def downgrade() -> None:
-    """Lead back to the version before."""
-    {down}
-'''
 SHELVES = MIGRATION.format(
     title="Shelves",
     up='op.execute(op.create_table("shelves", sa.Column("name", sa.String(9))).insert().values(name="upper"))',

@@ -13,7 +13,7 @@ import yaml
 
 from release import may_change_seeded, seeded_changes
 from releases import LATER, NAMED, NEXT, releases, rendered
-from rendering import DEFAULT, FULLEST, Answers, Workshop, files, git, run
+from rendering import DEFAULT, FULLEST, Answers, Workshop, contents, files, git, run
 from renders import render, version_of
 from tools import ROOT, uv
 from upgrades import releases as told_releases
@@ -101,7 +101,7 @@ def test_lowest_and_newest_copier_render_the_same(workshop: Workshop, tmp_path: 
         said = run(tmp_path, *copier, "--version", check=True).stdout
         target = tmp_path / requirement
         run(tmp_path, *copier, "copy", "--quiet", "--defaults", *data, "template", str(target), check=True)
-        trees.append({name: path.read_bytes() for name, path in files(target).items()})
+        trees.append(contents(target))
         assert requirement == NEWEST or f"copier {LOWEST}\n" == said
     assert trees[0] == trees[1]
     assert len(trees[0]) > 100

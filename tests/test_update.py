@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rendering import FIRST_TAG, Workshop, commit, files, git, run
+from rendering import FIRST_TAG, Workshop, commit, contents, git, run
 
 COPIER = str(Path(sys.executable).with_name("copier"))
 NEXT_TAG = "v0.2.0"
@@ -51,11 +51,6 @@ def update(project: Path, *options: str) -> subprocess.CompletedProcess[str]:
     done = run(project, COPIER, "update", "--defaults", *options)
     assert 0 == done.returncode, done.stderr
     return done
-
-
-def contents(project: Path) -> dict[str, bytes]:
-    """Return the bytes of every rendered file."""
-    return {name: path.read_bytes() for name, path in files(project).items()}
 
 
 def test_untouched_project_becomes_the_fresh_render(template: Path, project: Path, tmp_path: Path) -> None:

@@ -13,11 +13,10 @@ import pytest
 from edits import Traces, conflicted, lost
 from project import ABANDON
 from releases import CHANGED, LATER, NEXT, begin, rendered
-from rendering import DEFAULT, WITH_DATABASE, Workshop, clean_environment, commit, files, git, run
+from rendering import DEFAULT, WITH_DATABASE, Workshop, clean_environment, commit, contents, git, run
 
 MOVED = "src/my_service/chassis/redaction.py"
 TARGET = "src/my_service/chassis/redacting.py"
-PLACE = "REPLACEMENT"
 BESIDE = "mypy.ini"
 
 
@@ -42,11 +41,6 @@ def merge(workshop: Workshop, project: Path) -> subprocess.CompletedProcess[str]
     base, new = rendered(workshop, NEXT, DEFAULT), rendered(workshop, LATER, DEFAULT)
     words = ("merge", f"--base={base}", f"--new={new}", "--no-check")
     return run(project, sys.executable, str(new / ".template"), *words)
-
-
-def texts(project: Path) -> dict[str, bytes]:
-    """Return the content of every file."""
-    return {path: file.read_bytes() for path, file in files(project).items()}
 
 
 def edit(project: Path, path: str, line: str = "# traced\n") -> Traces:
@@ -77,10 +71,10 @@ def test_a_second_update_changes_nothing(workshop: Workshop, project: Path) -> N
     """Nothing happens to a project of the newest release."""
     merge(workshop, project)
     commit(project, "Update")
-    before = texts(project)
+    before = contents(project)
     done = update(project)
     assert (0, f"Nothing to do: v{LATER} is the newest release.\n") == (done.returncode, done.stdout)
-    assert before == texts(project)
+    assert before == contents(project)
     assert "" == git(project, "status", "--porcelain").stdout
 
 
@@ -124,13 +118,13 @@ def edit_beside(project: Path) -> None:
 def test_a_conflict_can_be_abandoned(workshop: Workshop, project: Path) -> None:
     """The command that the update names brings back exactly what was there, and the update can be repeated."""
     edit_beside(project)
-    before = texts(project)
+    before = contents(project)
     first = merge(workshop, project)
     again = update(project)
     assert (2, "") == (again.returncode, again.stdout)
     assert ABANDON in again.stderr
     run(project, "sh", "-c", ABANDON, check=True)
-    assert before == texts(project)
+    assert before == contents(project)
     assert "" == git(project, "status", "--porcelain").stdout
     assert first.stdout == merge(workshop, project).stdout
 
@@ -151,7 +145,7 @@ def test_a_killed_update_can_be_abandoned_and_repeated(
 ) -> None:
     """Killed before or after any of its steps, an update leaves what one command brings back; the next one does all."""
     edit(project, MOVED)
-    before, killing, found = texts(project), tmp_path / "bin" / "git", shutil.which("git")
+    before, killing, found = contents(project), tmp_path / "bin" / "git", shutil.which("git")
     base, new = rendered(workshop, NEXT, DEFAULT), rendered(workshop, LATER, DEFAULT)
     words = [sys.executable, str(new / ".template"), "merge", f"--base={base}", f"--new={new}", "--no-check"]
     surroundings = clean_environment()
@@ -165,7 +159,7 @@ def test_a_killed_update_can_be_abandoned_and_repeated(
         assert -signal.SIGKILL == ended.returncode
         (project / ".git/index.lock").unlink(missing_ok=True)
         run(project, "sh", "-c", ABANDON, check=True)
-        assert before == texts(project)
+        assert before == contents(project)
     assert 0 == merge(workshop, project).returncode
     assert "# traced\n" in (project / TARGET).read_text(encoding="utf-8")
 
@@ -184,19 +178,19 @@ def test_an_object_is_taken_out_and_edits_of_it_are_named(workshop: Workshop, pr
     assert "# traced\n" in (project / path).read_text(encoding="utf-8")
     (project / path).unlink()
     fresh = rendered(workshop, NEXT, {"objects": "[diarization]"})
-    assert {p: t for p, t in texts(fresh).items() if "answers" not in p} == {
-        p: t for p, t in texts(project).items() if "answers" not in p
+    assert {p: t for p, t in contents(fresh).items() if "answers" not in p} == {
+        p: t for p, t in contents(project).items() if "answers" not in p
     }
 
 
 def test_a_capability_comes_and_goes(workshop: Workshop, project: Path) -> None:
     """A capability that is switched on and off again leaves what was there before."""
-    before = texts(project)
+    before = contents(project)
     assert 0 == update(project, "--data", "capabilities=[database]").returncode
     commit(project, "With a database")
-    assert texts(rendered(workshop, NEXT, WITH_DATABASE)).keys() == texts(project).keys()
+    assert contents(rendered(workshop, NEXT, WITH_DATABASE)).keys() == contents(project).keys()
     assert 0 == update(project, "--data", "capabilities=[]").returncode
-    assert before == texts(project)
+    assert before == contents(project)
 
 
 def test_a_folder_of_a_monorepo_is_updated_alone(workshop: Workshop, tmp_path: Path) -> None:
@@ -214,8 +208,8 @@ def test_a_folder_of_a_monorepo_is_updated_alone(workshop: Workshop, tmp_path: P
     assert [] == lost(project, traces, "")
     assert {"README.md", "notes.txt"} == {path.name for path in top.iterdir() if path.is_file()}
     assert all(line[3:].startswith(("services/mine/", "notes.txt")) for line in status(top))
-    fresh = texts(rendered(workshop, LATER, DEFAULT))
-    assert {TARGET} == {path for path, text in texts(project).items() if fresh.get(path) != text}
+    fresh = contents(rendered(workshop, LATER, DEFAULT))
+    assert {TARGET} == {path for path, text in contents(project).items() if fresh.get(path) != text}
 
 
 def status(project: Path) -> list[str]:

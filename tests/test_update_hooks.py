@@ -7,22 +7,12 @@ from pathlib import Path
 import pytest
 
 from releases import LATER, NAMED, NEXT, begin, rendered
-from rendering import DEFAULT, Workshop, commit, files, git, run
-from test_update_commands import MOVED, TARGET, edit, merge, texts
-from test_update_refusals import copied_update
+from rendering import DEFAULT, Workshop, commit, contents, files, git, run
+from test_update_commands import MOVED, TARGET, edit, merge
+from test_update_refusals import copied_update, updated
 
 HOOK = f"#!/bin/sh\nexec {sys.executable} .template check\n"
 AUTHOR = ("-c", "user.name=Owner", "-c", "user.email=owner@example.org")
-
-
-@pytest.fixture(scope="module")
-def updated(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a project with the hook and edits of a file that moves, after a plain `copier update`; copy it."""
-    project = begin(workshop, tmp_path_factory.mktemp("hooked") / "project", NEXT, DEFAULT)
-    edit(project, MOVED)
-    copied_update(project)
-    hook(project)
-    return project
 
 
 def hook(project: Path) -> None:
@@ -40,19 +30,18 @@ def committed(project: Path, *words: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("words", [("-am", "x"), ("-m", "x"), ("-m", "x", ".")], ids=["all", "staged", "paths"])
-def test_every_kind_of_commit_is_guarded(updated: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_every_kind_of_commit_is_guarded(workshop: Workshop, tmp_path: Path, words: tuple[str, ...]) -> None:
     """Dropped edits are refused, carried ones are committed, and the index is what it was."""
-    project = tmp_path / "project"
-    shutil.copytree(updated, project)
-    git(project, "add", "--all")
+    project = updated(workshop, tmp_path / "project")
+    hook(project)
     code, said = committed(project, *words)
     assert (1, True) == (code, f"{MOVED} had edits of yours" in said), said
     target = project / TARGET
     target.write_text(target.read_text(encoding="utf-8") + "# traced, by hand\n", encoding="utf-8")
     git(project, "add", "--all")
-    ours = texts(project)
+    ours = contents(project)
     assert (0, "") == committed(project, *words)
-    assert (ours, "") == (texts(project), git(project, "status", "--porcelain").stdout)
+    assert (ours, "") == (contents(project), git(project, "status", "--porcelain").stdout)
     assert sorted(ours) == sorted(git(project, "ls-files").stdout.split())
 
 

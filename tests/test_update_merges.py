@@ -8,7 +8,7 @@ import pytest
 from edits import SCRIPTED, Traces, beside, conflicted, far, lost, object_renamed, scramble
 from ownership import Owner, owned
 from releases import LATER, NAMED, NEXT, begin, rendered
-from rendering import DEFAULT, FULLEST, MINIMAL, Answers, Workshop, commit, files, run
+from rendering import DEFAULT, FULLEST, MINIMAL, Answers, Workshop, commit, contents, run
 from tools import ROOT
 
 HOOKS = str(ROOT / "hooks")
@@ -50,7 +50,7 @@ def known(version: str, answers: Answers) -> Answers:
 
 def texts(project: Path) -> dict[str, bytes]:
     """Return the content of every file but the answers, in which the way to the render stands."""
-    return {path: file.read_bytes() for path, file in files(project).items() if path != ".copier-answers.yml"}
+    return {path: text for path, text in contents(project).items() if path != ".copier-answers.yml"}
 
 
 @pytest.mark.parametrize(("before", "after", "answers"), CASES)

@@ -1,6 +1,7 @@
 """What updates refuse, and what must not be committed after one: a sentence each, and nothing is changed."""
 
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,8 @@ import pytest
 
 from project import ABANDON
 from releases import LATER, NEXT, begin, releases
-from rendering import DEFAULT, Workshop, commit, files, git, run
-from test_update_commands import MOVED, TARGET, edit, edit_beside, merge, template, texts, update
+from rendering import DEFAULT, Workshop, commit, contents, files, git, run
+from test_update_commands import MOVED, TARGET, edit, edit_beside, merge, template, update
 
 COPIER = str(Path(sys.executable).with_name("copier"))
 ANSWERS = ".copier-answers.yml"
@@ -94,13 +95,13 @@ REFUSED = {
 def test_an_update_that_cannot_be_done_changes_nothing(project: Path, spoil: Callable[[Path], None], told: str) -> None:
     """What is wrong is one line without a trace of the program, and no file is touched."""
     spoil(project)
-    before = texts(project)
+    before = contents(project)
     done = update(project)
     assert (2, "") == (done.returncode, done.stdout)
     assert done.stderr.startswith("error: ")
     assert told in done.stderr
     assert 1 == len(done.stderr.splitlines())
-    assert before == texts(project)
+    assert before == contents(project)
 
 
 def test_there_is_no_way_back(workshop: Workshop, tmp_path: Path) -> None:
@@ -121,22 +122,23 @@ def copied_update(project: Path) -> None:
     run(project, COPIER, "update", "--quiet", "--defaults", "--skip-answered", f"--vcs-ref=v{LATER}", check=True)
 
 
-@pytest.fixture(scope="module")
-def updated(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a project with edits of a file that moves, after a plain `copier update`; copy it."""
-    project = begin(workshop, tmp_path_factory.mktemp("updated") / "project", NEXT, DEFAULT)
-    edit(project, MOVED)
-    copied_update(project)
-    return project
+def updated(workshop: Workshop, target: Path) -> Path:
+    """Return a project with edits of a file that moves, after a plain `copier update`, with everything staged."""
+
+    def make(project: Path) -> None:
+        begin(workshop, project, NEXT, DEFAULT)
+        edit(project, MOVED)
+        copied_update(project)
+        git(project, "add", "--all")
+
+    shutil.copytree(workshop.once("updated", make), target)
+    return target
 
 
 @pytest.fixture
-def after(updated: Path, tmp_path: Path) -> Path:
-    """Return a copy of the updated project, with everything staged."""
-    project = tmp_path / "after"
-    shutil.copytree(updated, project)
-    git(project, "add", "--all")
-    return project
+def after(workshop: Workshop, tmp_path: Path) -> Path:
+    """Return a project as a plain `copier update` left it."""
+    return updated(workshop, tmp_path / "after")
 
 
 def test_dropped_edits_are_caught(workshop: Workshop, after: Path) -> None:
@@ -151,9 +153,9 @@ def test_dropped_edits_are_caught(workshop: Workshop, after: Path) -> None:
     assert (0, "", "") == spoken(template(project, "check"))
 
 
-def spoken(done: object) -> tuple[object, object, object]:
+def spoken(done: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
     """Return the exit code of a command and what it printed."""
-    return getattr(done, "returncode", None), getattr(done, "stdout", None), getattr(done, "stderr", None)
+    return done.returncode, done.stdout, done.stderr
 
 
 def test_edits_that_were_carried_by_hand_pass(after: Path) -> None:
@@ -225,14 +227,14 @@ def test_the_status_touches_nothing(project: Path) -> None:
     edit_beside(project)
     (project / "ruff.toml").unlink()
     commit(project, "Deleted")
-    before, objects = texts(project), sorted(path for path in (project / ".git").rglob("*") if path.is_file())
+    before, objects = contents(project), sorted(path for path in (project / ".git").rglob("*") if path.is_file())
     done = template(project, "status", "--diff")
     assert 0 == done.returncode, done.stderr
     assert f"Release v{NEXT}, 1 behind {LATER}.\n" in done.stdout
     assert f"  changed mypy.ini\n  deleted ruff.toml\n  changed {MOVED}\n" in done.stdout
     assert "CONFLICTS" in done.stdout
     assert f"+++ b/{TARGET}\n" in done.stdout
-    assert before == texts(project)
+    assert before == contents(project)
     assert objects == sorted(path for path in (project / ".git").rglob("*") if path.is_file())
 
 
