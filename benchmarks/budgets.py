@@ -8,7 +8,6 @@ import argparse
 import http.client
 import json
 import re
-import resource
 import signal
 import socket
 import statistics
@@ -22,6 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "dev"))
 
 from code_lines import count_lines
+from spending import cpu_of
 from tools import ROOT, environment, uv
 
 _CONTROL = """
@@ -86,18 +86,10 @@ def _render(folder: Path) -> float:
     spent: dict[str, list[float]] = {"version": [], "copy": []}
     for number in range(3):
         target = folder / ("my-service" if number == 0 else f"again-{number}")
-        spent["version"].append(_cpu_of([copier, "--version"]))
-        spent["copy"].append(
-            _cpu_of([copier, "copy", "--defaults", "--quiet", "--vcs-ref=HEAD", str(ROOT), str(target)])
-        )
+        command = [copier, "copy", "--defaults", "--quiet", "--vcs-ref=HEAD", str(ROOT), str(target)]
+        spent["version"].append(cpu_of(copier, "--version", cwd=folder, env=environment()))
+        spent["copy"].append(cpu_of(*command, cwd=folder, env=environment()))
     return statistics.median(spent["copy"]) - statistics.median(spent["version"])
-
-
-def _cpu_of(command: list[str]) -> float:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, env=environment(), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def _served[T](command: list[str], folder: Path, measure: Callable[[int, int], T]) -> T:

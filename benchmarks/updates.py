@@ -7,10 +7,8 @@ the median of several runs; `nothing` is an update that finds no newer release.
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "dev"))
 
+from spending import cpu_of
 from tools import ROOT, environment
 
 _GIT = ("git", "-c", "user.name=Benchmark", "-c", "user.email=benchmark@example.org")
@@ -44,11 +43,11 @@ def main() -> None:
 def _measure(folder: Path, rounds: int) -> dict[str, float]:
     old, newest = _projects(folder)
     commands: dict[str, Callable[[], float]] = {
-        "version_s": lambda: _cpu_of(folder, *_COPIER, "--version"),
-        "nothing_s": lambda: _cpu_of(newest, *_HOOKS, "update"),
+        "version_s": lambda: _run(folder, *_COPIER, "--version"),
+        "nothing_s": lambda: _run(newest, *_HOOKS, "update"),
         "copier_s": lambda: _in_copy(old, *_COPIER, "update", "--defaults", "--quiet"),
         "update_s": lambda: _in_copy(old, *_HOOKS, "update", "--no-check"),
-        "status_s": lambda: _cpu_of(old, *_HOOKS, "status"),
+        "status_s": lambda: _run(old, *_HOOKS, "status"),
     }
     spent: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(rounds):
@@ -84,7 +83,7 @@ def _projects(folder: Path) -> tuple[Path, Path]:
 
 def _in_copy(project: Path, *command: str) -> float:
     with _copied(project) as copy:
-        return _cpu_of(copy, *command)
+        return _run(copy, *command)
 
 
 @contextmanager
@@ -95,16 +94,8 @@ def _copied(project: Path) -> Iterator[Path]:
         yield copy
 
 
-def _cpu_of(folder: Path, *command: str) -> float:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    _run(folder, *command)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-
-
-def _run(folder: Path, *command: str) -> None:
-    surroundings = {**environment(), "GIT_CONFIG_GLOBAL": os.devnull}
-    subprocess.run(command, cwd=folder, env=surroundings, check=True, capture_output=True)
+def _run(folder: Path, *command: str) -> float:
+    return cpu_of(*command, cwd=folder, env={**environment(), "GIT_CONFIG_GLOBAL": os.devnull})
 
 
 if __name__ == "__main__":

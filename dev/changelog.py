@@ -10,11 +10,11 @@ import argparse
 import hashlib
 import re
 import sys
-import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sources import managed, on_disk
+from sources import managed, named, on_disk
 from tools import ROOT
 
 RECORD = "dev/managed.txt"
@@ -78,13 +78,7 @@ def found(root: Path) -> Record:
     return Record(version, hashlib.sha256(said.encode()).hexdigest()[:12], files)
 
 
-def released(root: Path) -> list[str]:
-    """Return the versions of all releases, oldest first."""
-    entries = tomllib.loads((root / "dev/releases.toml").read_text(encoding="utf-8"))["release"]
-    return [entry["version"] for entry in entries]
-
-
-def refusal(before: Record, now: Record, closed: list[str]) -> str:
+def refusal(before: Record, now: Record, closed: Collection[str]) -> str:
     """Return why a record must not be renewed, empty when it may be.
 
     Args:
@@ -111,7 +105,7 @@ def main(words: list[str]) -> int:
     reason = parser.parse_args(words).unseen
     before, now = recorded(ROOT), found(ROOT)
     reasons = before.unseen if before and before.version == now.version else ()
-    if before and not reason and (refused := refusal(before, now, released(ROOT))):
+    if before and not reason and (refused := refusal(before, now, named(ROOT))):
         print(f"error: {refused}", file=sys.stderr)
         return 1
     kept = (*reasons, " ".join(reason.split())) if reason else reasons

@@ -14,11 +14,12 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from changelog import found, recorded, released, sections
-from sources import git, in_commit, on_disk, seeded
+from changelog import found, recorded, sections
+from renders import version_of
+from sources import NAMES, git, in_commit, named, on_disk, seeded
 from tools import ROOT
+from upgrades import releases
 
-NAMES = "dev/releases.toml"
 _IDENTITY = "template/src/{{package_name}}/chassis/identity.py"
 _UPGRADES = "hooks/upgrades.toml"
 _VERSION = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}")
@@ -38,8 +39,8 @@ def refusals(root: Path, version: str) -> list[str]:
 
 def may_change_seeded(last: str, version: str) -> bool:
     """Return whether a release may change what is the owners': a major one, before 1.0 a minor one."""
-    places = 1 if _number(version)[0] else 2
-    return _number(last)[:places] != _number(version)[:places]
+    places = 1 if version_of(version)[0] else 2
+    return version_of(last)[:places] != version_of(version)[:places]
 
 
 def seeded_changes(root: Path, commit: str) -> list[str]:
@@ -96,19 +97,19 @@ def _repository(root: Path, version: str) -> Iterator[str]:
 
 
 def _order(root: Path, version: str) -> Iterator[str]:
-    last = released(root)[-1]
-    if _number(version) <= _number(last):
+    *_, last = named(root)
+    if version_of(version) <= version_of(last):
         yield f"{version} does not come after {last}, the last release: choose a greater version."
 
 
 def _numbers(root: Path, version: str) -> Iterator[str]:
     stated = re.search(r'^TEMPLATE_VERSION = "(.*)"$', (root / _IDENTITY).read_text(encoding="utf-8"), re.MULTILINE)
-    told = tomllib.loads((root / _UPGRADES).read_text(encoding="utf-8"))["release"]
+    *_, told = releases(root / "hooks")
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for place, value in (
         (f"TEMPLATE_VERSION in {_IDENTITY}", stated[1] if stated else ""),
         ("version in pyproject.toml", project["version"]),
-        (f"The last release in {_UPGRADES}", told[-1]["version"]),
+        (f"The last release in {_UPGRADES}", told.version),
     ):
         if value != version:
             yield f"{place} is {value}: set it to {version}."
@@ -127,24 +128,20 @@ def _changelog(root: Path, version: str) -> Iterator[str]:
 
 
 def _seeded(root: Path, version: str) -> Iterator[str]:
-    last = tomllib.loads((root / NAMES).read_text(encoding="utf-8"))["release"][-1]
-    if may_change_seeded(last["version"], version):
+    *_, (last, commit) = named(root).items()
+    if may_change_seeded(last, version):
         return
     try:
-        changed = seeded_changes(root, last["commit"])
+        changed = seeded_changes(root, commit)
     except subprocess.CalledProcessError:
-        yield f"The history does not reach back to {last['version']} ({last['commit']}): git fetch --unshallow."
+        yield f"The history does not reach back to {last} ({commit}): git fetch --unshallow."
         return
     if changed:
-        kind = "major" if _number(version)[0] else "minor"
+        kind = "major" if version_of(version)[0] else "minor"
         yield (
-            f"{len(changed)} files of owners changed since {last['version']}, such as {changed[0]}: "
+            f"{len(changed)} files of owners changed since {last}, such as {changed[0]}: "
             f"take that back, or make it a {kind} release."
         )
-
-
-def _number(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split(".")))
 
 
 def main(words: list[str]) -> int:

@@ -2,13 +2,18 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from tools import ROOT
 
 sys.path.append(str(ROOT / "hooks"))
 
-from ownership import Owner, owners, ownership
+from ownership import Owner, owned
+from project import listed
+
+NAMES = "dev/releases.toml"
+"""The file that names every release."""
 
 type Sources = dict[str, str]
 """The digest of each file by its path; git's own, so that commits and disk compare."""
@@ -30,10 +35,16 @@ def git(root: Path, *words: str, typed: str | None = None) -> str:
     return subprocess.run(command, cwd=root, input=typed, capture_output=True, text=True, check=True).stdout
 
 
+def named(root: Path) -> dict[str, str]:
+    """Return the commit of each release by its version, oldest first."""
+    entries = tomllib.loads((root / NAMES).read_text(encoding="utf-8"))["release"]
+    return {entry["version"]: entry["commit"] for entry in entries}
+
+
 def on_disk(root: Path) -> Sources:
     """Return what git knows of the template, or would add, as it lies on disk; no history is needed."""
-    listed = git(root, "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", "template", "hooks")
-    paths = sorted({path for path in listed.split("\0") if path and (root / path).is_file()})
+    known = git(root, "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", "template", "hooks")
+    paths = sorted({path for path in known.split("\0") if path and (root / path).is_file()})
     digests = git(root, "hash-object", "--stdin-paths", typed="".join(f"{path}\n" for path in paths)).split()
     return dict(zip(paths, digests, strict=True))
 
@@ -44,9 +55,8 @@ def in_commit(root: Path, commit: str) -> Sources:
     Raises:
         subprocess.CalledProcessError: The history does not reach back to it.
     """
-    listed = git(root, "ls-tree", "-r", "-z", commit, "--", "template", "hooks").split("\0")
-    entries = (entry.split("\t", 1) for entry in listed if entry)
-    return {path: meta.split()[2] for meta, path in entries}
+    found = listed(git(root, "ls-tree", "-r", "-z", commit, "--", "template", "hooks"))
+    return {path: blob for path, (_, blob) in found.items()}
 
 
 def managed(sources: Sources) -> Sources:
@@ -60,9 +70,9 @@ def seeded(sources: Sources) -> Sources:
 
 
 def _owned(sources: Sources, *by: Owner) -> Sources:
-    of = ownership()
-    found = ((path, _rendered(path, sources)) for path in sources)
-    return {path: sources[path] for path, rendered in found if {*by}.intersection(owners(rendered, of))}
+    rendered = {path: _rendered(path, sources) for path in sources}
+    found = set(owned(rendered.values(), *by))
+    return {path: sources[path] for path, name in rendered.items() if name in found}
 
 
 def _rendered(path: str, sources: Sources) -> str:

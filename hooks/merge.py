@@ -7,6 +7,7 @@ template moved are moved in ours and in the ancestor first, so that the owner's 
 import os
 import tempfile
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 from errors import RefusedError
@@ -62,9 +63,9 @@ def merge(project: Project, base: Tree, new: Tree, moves: list[tuple[str, str]],
         RefusedError: A file that git does not know is in the way, or git cannot; nothing has changed then.
     """
     ours = project.tree("HEAD")
-    _refuse_in_the_way(project, new.keys() - base.keys() - ours.keys())
+    _refuse_in_the_way(project.path, new.keys() - base.keys() - ours.keys(), ours)
     try:
-        return _merge(project, dict(base), dict(new), moves, message)
+        return _merge(project, ours, dict(base), dict(new), moves, message)
     except BaseException:
         project.git("reset", "--quiet", "--hard")
         for path in new.keys() - ours.keys():
@@ -72,8 +73,8 @@ def merge(project: Project, base: Tree, new: Tree, moves: list[tuple[str, str]],
         raise
 
 
-def _merge(project: Project, base: Tree, new: Tree, moves: list[tuple[str, str]], message: str) -> Outcome:
-    outcome, ours, origin = Outcome(), project.tree("HEAD"), dict[str, str]()
+def _merge(project: Project, ours: Tree, base: Tree, new: Tree, moves: list[tuple[str, str]], message: str) -> Outcome:
+    outcome, origin = Outcome(), dict[str, str]()
     for move in moves:
         moved = _move(project, ours, move)
         ours = {moved.get(path, path): entry for path, entry in ours.items()}
@@ -138,21 +139,16 @@ def _picked(project: Project, base: Tree, new: Tree, message: str) -> set[str]:
     return conflicts
 
 
-def _refuse_in_the_way(project: Project, coming: set[str]) -> None:
+def _refuse_in_the_way(folder: Path, coming: set[str], known: Tree) -> None:
     """Refuse files that git does not know where new ones come, or a folder of them."""
-    known = project.tree("HEAD").keys()
-    places = {path: [project.path / path, *(project.path / path).parents] for path in coming}
-    in_the_way = sorted(
-        place.relative_to(project.path).as_posix()
-        for path, (leaf, *parents) in places.items()
-        for place in [leaf, *(parent for parent in parents if project.path in parent.parents)]
-        if os.path.lexists(place) and (place == leaf or place.is_symlink() or not place.is_dir())
-        if place.relative_to(project.path).as_posix() not in known
-    )
-    if in_the_way:
-        raise RefusedError(
-            f"{in_the_way[0]} is not known to git and lies where the template brings files: move it away"
-        )
+    for path in sorted(coming):
+        for place in accumulate(path.split("/"), "{}/{}".format):
+            found = folder / place
+            leads = place != path and found.is_dir() and not found.is_symlink()
+            if os.path.lexists(found) and not leads and place not in known:
+                raise RefusedError(
+                    f"{place} is not known to git and lies where the template brings files: move it away"
+                )
 
 
 def _move(project: Project, ours: Tree, move: tuple[str, str]) -> dict[str, str]:

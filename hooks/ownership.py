@@ -1,8 +1,10 @@
 """Ownership: who owns which file of a project, read from the file beside this module."""
 
 import tomllib
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 
 _FILE = Path(__file__).with_name("ownership.toml")
@@ -17,25 +19,21 @@ class Owner(StrEnum):
     SEEDED = "seeded"
 
 
-type Ownership = dict[Owner, list[str]]
-"""The patterns of each owner."""
+@cache
+def ownership() -> Mapping[Owner, tuple[str, ...]]:
+    """Return the patterns of each owner."""
+    told = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+    return {owner: tuple(told[owner.value]["paths"]) for owner in Owner}
 
 
-def ownership(file: Path = _FILE) -> Ownership:
-    """Return who owns what."""
-    told = tomllib.loads(file.read_text(encoding="utf-8"))
-    return {owner: list(told[owner.value]["paths"]) for owner in Owner}
-
-
-def owners(path: str, of: Ownership) -> list[Owner]:
+def owners(path: str) -> list[Owner]:
     """Return whose patterns fit a path: one owner for each file that the template renders, none for the owner's own."""
-    return [owner for owner, patterns in of.items() if any(fits(path, pattern) for pattern in patterns)]
+    return [owner for owner, patterns in ownership().items() if any(fits(path, pattern) for pattern in patterns)]
 
 
-def owned(paths: set[str], by: Owner) -> list[str]:
-    """Return which of these paths belong to an owner, sorted."""
-    of = ownership()
-    return sorted(path for path in paths if by in owners(path, of))
+def owned(paths: Iterable[str], *by: Owner) -> list[str]:
+    """Return which of these paths belong to one of these owners, sorted."""
+    return sorted(path for path in paths if not {*by}.isdisjoint(owners(path)))
 
 
 def fits(path: str, pattern: str) -> bool:

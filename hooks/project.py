@@ -29,6 +29,9 @@ _IDENTITY = {
 _PLACES = ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 """Where git lets its hooks look; elsewhere they lead astray."""
 
+_NO_BYTE_CODE = ":(exclude,glob)**/__pycache__/**"
+"""What Python leaves beside the program of a render when it runs."""
+
 
 def surroundings() -> dict[str, str]:
     """Return the environment of this process without what a hook of git is told about its repository."""
@@ -92,12 +95,12 @@ class Project:
         return None if done.returncode == 0 else done.stderr.strip()
 
     def lines(self, *words: str) -> list[str]:
-        """Return the paths that a git command prints with `-z`, relative to the project."""
-        return [path.removeprefix(self.prefix) for path in self.git(*words).split("\0") if path]
+        """Return what a git command prints with `-z`, piece by piece."""
+        return [line for line in self.git(*words).split("\0") if line]
 
     def unmerged(self) -> list[str]:
         """Return the files that git lists with conflicts, sorted."""
-        return sorted(set(self.lines("diff", "--name-only", "--diff-filter=U", "-z", "--", ".")))
+        return sorted(set(self.lines("diff", "--name-only", "--relative", "--diff-filter=U", "-z", "--", ".")))
 
     def answers(self) -> bytes:
         """Return the answers file as it is committed.
@@ -134,28 +137,29 @@ class Project:
     def tree(self, revision: str) -> Tree:
         """Return the files of the project in a commit; `:` stands for the index."""
         if revision == ":":
-            listed = self.lines("ls-files", "--stage", "--full-name", "-z", "--", ".")
-            found = (entry.split("\t", 1) for entry in listed)
-            return {path.removeprefix(self.prefix): (meta.split()[0], meta.split()[1]) for meta, path in found}
-        listed = self.lines("ls-tree", "-r", "--full-name", "-z", revision, "--", ".")
-        found = (entry.split("\t", 1) for entry in listed)
-        return {path.removeprefix(self.prefix): (meta.split()[0], meta.split()[2]) for meta, path in found}
+            return listed(self.git("ls-files", "--stage", "-z", "--", "."))
+        return listed(self.git("ls-tree", "-r", "-z", revision, "--", "."))
 
     def text(self, entry: Entry) -> bytes:
-        """Return the content of a file."""
-        return _run(self.path, "cat-file", "blob", entry[1]).stdout
+        """Return the content of a file.
+
+        Raises:
+            RefusedError: The repository does not have it.
+        """
+        done = _run(self.path, "cat-file", "blob", entry[1])
+        if done.returncode != 0:
+            raise RefusedError(f"git cat-file: {done.stderr.decode(errors='replace').strip()}")
+        return done.stdout
 
     def store(self, folder: Path) -> Tree:
         """Put the files of a folder into the repository's objects, and return them; the index stays as it is."""
         with self._index() as env:
             work = {**env, "GIT_WORK_TREE": str(folder), "GIT_DIR": self._git_dir()}
             # run in the folder: attributes and line ends are those of the rendered files
-            done = _git(folder, "add", "--all", "--force", "--", ".", env=work)
+            done = _git(folder, "add", "--all", "--force", "--", ".", _NO_BYTE_CODE, env=work)
             if done.returncode != 0:
                 raise RefusedError(f"git add: {done.stderr.strip()}")
-            listed = _git(folder, "ls-files", "--stage", "-z", env=work).stdout.split("\0")
-        found = (entry.split("\t", 1) for entry in listed if entry)
-        return {path: (meta.split()[0], meta.split()[1]) for meta, path in found}
+            return listed(_git(folder, "ls-files", "--stage", "-z", env=work).stdout)
 
     def commit_of(self, tree: Tree, message: str, *parents: str) -> str:
         """Return a commit that no branch holds, with these files where the project lies."""
@@ -173,6 +177,17 @@ class Project:
     def _index(self) -> Iterator[dict[str, str]]:
         with tempfile.TemporaryDirectory(prefix="index-") as folder:
             yield {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+
+
+def listed(told: str) -> Tree:
+    """Return the files that `git ls-files --stage -z` or `git ls-tree -r -z` tells of."""
+    tree: Tree = {}
+    for entry in filter(None, told.split("\0")):
+        meta, path = entry.split("\t", 1)
+        # mode, blob and stage; of a tree mode, type and blob
+        mode, second, third = meta.split()
+        tree[path] = (mode, third if second in ("blob", "commit") else second)
+    return tree
 
 
 def _git(

@@ -93,7 +93,7 @@ def settings_in_use(project: Project, passed: list[Release], prefix: str) -> lis
         for old, new in release.settings.items():
             name = f"{prefix}{old}"
             found_in = {*_tracked(project, name), *_local(project.path, name)}
-            where = sorted(found_in - {*owned(found_in, Owner.MANAGED), *owned(found_in, Owner.GENERATED)})
+            where = sorted(found_in.difference(owned(found_in, Owner.MANAGED, Owner.GENERATED)))
             if where:
                 done = f"is {prefix}{new} now" if new else "is gone"
                 found.append(f"{release.version}: {name} {done}; it is used in {', '.join(where)}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ownership import Owner, owned
-from project import Project
+from project import Project, Tree
 from renders import CURRENT, commit_of, newer, render
 from report import Report
 from updating import merged, rendered
@@ -71,19 +71,19 @@ def status(folder: Path, options: list[str], *, diff: bool = False) -> Status:
     with tempfile.TemporaryDirectory(prefix="status-") as scratch:
         copy = _copied(project, Path(scratch) / "project")
         if found.newest or options:
-            base, new = rendered(project, Path(scratch), options)
+            base_folder, new_folder = rendered(project, Path(scratch), options)
         else:
-            base, new = Path(scratch) / "base", None
-            render(answers, base, f"--vcs-ref={CURRENT}", cwd=folder)
-        found.edited = _edited(copy, base)
-        if new is not None:
-            found.report = merged(copy, base, new)
+            base_folder, new_folder = Path(scratch) / "base", None
+            render(answers, base_folder, f"--vcs-ref={CURRENT}", cwd=folder)
+        base = copy.store(base_folder)
+        found.edited = _edited(base, copy.tree("HEAD"))
+        if new_folder is not None:
+            found.report = merged(copy, base, new_folder)
             found.preview = copy.git("diff", "HEAD", "--", ".") if diff else ""
     return found
 
 
-def _edited(project: Project, base_folder: Path) -> dict[str, str]:
-    base, ours = project.store(base_folder), project.tree("HEAD")
+def _edited(base: Tree, ours: Tree) -> dict[str, str]:
     changed = {path: "changed" if path in ours else "deleted" for path in base if ours.get(path) != base[path]}
     return {path: changed[path] for path in owned({*changed}, Owner.MANAGED)}
 

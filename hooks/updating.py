@@ -8,7 +8,7 @@ from pathlib import Path
 
 from errors import RefusedError
 from merge import merge
-from project import ABANDON, ANSWERS, Project
+from project import ABANDON, ANSWERS, Project, Tree
 from renders import CURRENT, commit_of, newer, render, version_of
 from report import Report, answers_changed, settings_in_use
 from upgrades import moves_between, package_of, releases
@@ -50,7 +50,7 @@ def rendered(project: Project, scratch: Path, options: list[str]) -> tuple[Path,
     """
     answers = project.answers()
     base, new = scratch / "base", scratch / "new"
-    stays = any(option.startswith("--data") for option in options) and not _names_release(options)
+    stays = options and not any(option.startswith("--vcs-ref") for option in options)
     render(answers, base, f"--vcs-ref={CURRENT}", cwd=project.path)
     render(answers, new, *((f"--vcs-ref={CURRENT}",) if stays else ()), *options, cwd=project.path)
     before, after = commit_of(answers), commit_of((new / ANSWERS).read_bytes())
@@ -59,15 +59,15 @@ def rendered(project: Project, scratch: Path, options: list[str]) -> tuple[Path,
     return base, new
 
 
-def merged(project: Project, base_folder: Path, new_folder: Path) -> Report:
-    """Merge two renders into a project, and return what that did."""
-    base, new = project.store(base_folder), project.store(new_folder)
-    answers = [(folder / ANSWERS).read_bytes() for folder in (base_folder, new_folder)]
+def merged(project: Project, base: Tree, new_folder: Path) -> Report:
+    """Merge what changed between two renders into a project, and return what that did."""
+    new = project.store(new_folder)
+    answers = [project.text(tree[ANSWERS]) for tree in (base, new)]
     before, after = map(commit_of, answers)
     told, package = releases(new_folder / ".template"), package_of(new)
     head = project.git("rev-parse", "--short", "HEAD").strip()
     outcome = merge(project, base, new, moves_between(told, base, package), f"Update the template to {after}")
-    passed = [release for release in told if release.number > version_of(before)]
+    passed = [release for release in told if version_of(release.version) > version_of(before)]
     settings = settings_in_use(project, passed, f"{package.upper()}_")
     return Report(
         before, after, passed, outcome, answers_changed(*answers), settings, f"git restore --source={head} -- "
@@ -78,7 +78,7 @@ def finish(folder: Path, base: Path, new: Path, *, checked: bool) -> int:
     """Merge two renders into a project, tell what that did, lock and run the gate; return the exit code."""
     project = Project.at(folder)
     project.refuse_dirty()
-    report = merged(project, base, new)
+    report = merged(project, project.store(base), new)
     print(f"Updated from {report.before} to {report.after}; nothing is committed yet.", *report.lines(), sep="\n")
     print(f"\nTo abandon the update: {ABANDON}", flush=True)
     if report.outcome.conflicts:
@@ -99,7 +99,3 @@ def _gate(folder: Path) -> int:
             return 1
     print("\nGreen. Read the changes (git diff --staged), then: git add -A && git commit")
     return 0
-
-
-def _names_release(options: list[str]) -> bool:
-    return any(option.startswith("--vcs-ref") for option in options)

@@ -28,11 +28,6 @@ class Release:
     settings: dict[str, str | None] = field(default_factory=dict)
     before_you_deploy: tuple[str, ...] = ()
 
-    @property
-    def number(self) -> tuple[int, ...]:
-        """The version as numbers."""
-        return tuple(int(part) for part in self.version.split("."))
-
 
 def releases(folder: Path) -> list[Release]:
     """Return the releases that a folder's file tells of, oldest first; none without the file."""

@@ -7,19 +7,18 @@ a capability that has gone.
 import re
 import shutil
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 
 from rendering import Answers, Workshop, commit, copy_files, git, run
+from sources import named
 from tools import ROOT
+from upgrades import releases as told_releases
 
-NAMED = [
-    entry["version"] for entry in tomllib.loads((ROOT / "dev/releases.toml").read_text(encoding="utf-8"))["release"]
-]
+NAMED = list(named(ROOT))
 """Versions of all releases, oldest first."""
-NEXT: str = tomllib.loads((ROOT / "hooks/upgrades.toml").read_text(encoding="utf-8"))["release"][-1]["version"]
+NEXT = told_releases(ROOT / "hooks")[-1].version
 """The version of what lies on disk."""
 LATER = "90.0.0"
 """The version of the release that is to come."""
@@ -75,8 +74,8 @@ def _build(target: Path) -> None:
     if git(ROOT, "rev-parse", "--is-shallow-repository").stdout.strip() == "true":
         pytest.skip("releases are commits of the history, which this checkout does not have: git fetch --unshallow")
     git(ROOT, "clone", "--quiet", "--no-tags", str(ROOT), str(target))
-    for entry in tomllib.loads((ROOT / "dev/releases.toml").read_text(encoding="utf-8"))["release"]:
-        git(target, "tag", f"v{entry['version']}", entry["commit"])
+    for version, commit_ in named(ROOT).items():
+        git(target, "tag", f"v{version}", commit_)
     git(target, "checkout", "--quiet", "-B", "main")
     git(target, "rm", "--quiet", "-r", ".")
     copy_files(target)

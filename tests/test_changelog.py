@@ -25,12 +25,17 @@ def template(workshop: Workshop, tmp_path: Path) -> Path:
     """Return a copy of the template of its own, without history, whose record is that of its files."""
     target = tmp_path / "template"
     shutil.copytree(workshop.template(), target)
-    names = "".join(f'[[release]]\nversion = "{version}"\n' for version in NAMED if version != NEXT)
+    names = "".join(named(version) for version in NAMED if version != NEXT)
     (target / "dev/releases.toml").write_text(names, encoding="utf-8")
     (target / RECORD).unlink(missing_ok=True)
     assert 0 == record(target).returncode
     commit(target, "Recorded")
     return target
+
+
+def named(version: str) -> str:
+    """Return what names a release."""
+    return f'[[release]]\nversion = "{version}"\ncommit = "{"0" * 40}"\n'
 
 
 def record(template: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -123,7 +128,7 @@ def test_a_reason_is_kept_until_the_next_release(template: Path) -> None:
 
 def test_a_released_section_is_closed(template: Path) -> None:
     """After a release, a changed managed file begins the next section."""
-    add(template / "dev/releases.toml", f'[[release]]\nversion = "{NEXT}"\n')
+    add(template / "dev/releases.toml", named(NEXT))
     add(template / MANAGED)
     say(template)
     refused = record(template)

@@ -26,8 +26,7 @@ def rendered(workshop: Workshop) -> dict[str, set[str]]:
 
 def test_every_file_has_one_owner(rendered: dict[str, set[str]]) -> None:
     """No rendered file is without an owner, and none has two."""
-    of = ownership()
-    wrong = {path: owners(path, of) for paths in rendered.values() for path in paths if 1 != len(owners(path, of))}
+    wrong = {path: owners(path) for paths in rendered.values() for path in paths if 1 != len(owners(path))}
     assert {} == wrong
 
 
@@ -42,12 +41,11 @@ def test_every_pattern_names_something(rendered: dict[str, set[str]]) -> None:
 
 def test_files_of_the_owner_are_nobody_elses() -> None:
     """A new file beside the template's is the owner's alone, or seeded like its neighbours."""
-    of = ownership()
     assert {"own.just": [], "docs/ours.md": [], "k8s/ours.yaml": []} == {
-        path: owners(path, of) for path in ("own.just", "docs/ours.md", "k8s/ours.yaml")
+        path: owners(path) for path in ("own.just", "docs/ours.md", "k8s/ours.yaml")
     }
-    assert [Owner.SEEDED] == owners("src/my_service/adapters/genai/ours.py", of)
-    assert [] == owners("src/my_service/ours.py", of)
+    assert [Owner.SEEDED] == owners("src/my_service/adapters/genai/ours.py")
+    assert [] == owners("src/my_service/ours.py")
 
 
 @pytest.mark.parametrize(

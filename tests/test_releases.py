@@ -3,7 +3,6 @@
 import re
 import sys
 import tarfile
-import tomllib
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from release import may_change_seeded, seeded_changes
 from releases import LATER, NAMED, NEXT, releases, rendered
 from rendering import DEFAULT, FULLEST, Answers, Workshop, contents, files, git, run
 from renders import render, version_of
+from sources import named
 from tools import ROOT, uv
 from upgrades import releases as told_releases
 
@@ -31,12 +31,12 @@ EVERYTHING: Answers = {**FULLEST, "ci": "github"}
 
 def test_owners_keep_their_text_until_a_release_may_change_it() -> None:
     """What lies on disk changes seeded files since the last release only when its version allows that."""
-    last = tomllib.loads((ROOT / "dev/releases.toml").read_text(encoding="utf-8"))["release"][-1]
-    if may_change_seeded(last["version"], NEXT):
+    *_, (last, commit) = named(ROOT).items()
+    if may_change_seeded(last, NEXT):
         return
     if git(ROOT, "rev-parse", "--is-shallow-repository").stdout.strip() == "true":
         pytest.skip("the last release is not in the history of this checkout: git fetch --unshallow")
-    assert [] == seeded_changes(ROOT, last["commit"])
+    assert [] == seeded_changes(ROOT, commit)
 
 
 def test_releases_are_named_in_their_order() -> None:
@@ -56,7 +56,7 @@ def told(workshop: Workshop, before: str, after: str) -> dict[str, str]:
     """Return what existing projects are told about the questions between two releases."""
     passed = (version_of(before), version_of(after))
     entries = told_releases(releases(workshop) / "hooks")
-    found = (release.answers for release in entries if passed[0] < release.number <= passed[1])
+    found = (release.answers for release in entries if passed[0] < version_of(release.version) <= passed[1])
     return {name: words for one in found for name, words in one.items()}
 
 

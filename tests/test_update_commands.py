@@ -65,6 +65,7 @@ def test_an_update_says_what_it_did(project: Path) -> None:
     assert f"  {LATER}: MY_SERVICE_LOG__LEVEL is MY_SERVICE_LOG__LOUDNESS now; it is used in .env" in done.stdout
     assert ABANDON in done.stdout
     assert "" == git(project, "diff", "--name-only").stdout
+    assert "__pycache__" not in git(project, "ls-files").stdout
 
 
 def test_a_second_update_changes_nothing(workshop: Workshop, project: Path) -> None:
