@@ -12,6 +12,8 @@ _FOREIGN = (
     *("VIRTUAL_ENV", "UV_PYTHON", "UV_PROJECT_ENVIRONMENT", "PYTHONPATH", "PYTHONHOME"),
     # pyenv sets them for the folder in which a command begins: `.python-version` of this one would not count
     *("PYENV_VERSION", "PYENV_DIR"),
+    # container images set it; each of the many processes of a test run would compile all that it imports
+    "PYTHONDONTWRITEBYTECODE",
 )
 """What belongs to whoever calls, and would lead the tools astray."""
 

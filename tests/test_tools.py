@@ -11,10 +11,15 @@ import demo
 import tools
 from rendering import run
 
+FOREIGN = [
+    *("PYENV_VERSION", "PYENV_DIR", "VIRTUAL_ENV", "UV_PYTHON", "PYTHONPATH", "PYTHONHOME"),
+    "PYTHONDONTWRITEBYTECODE",
+]
 
-@pytest.mark.parametrize("name", ["PYENV_VERSION", "PYENV_DIR", "VIRTUAL_ENV", "UV_PYTHON", "PYTHONPATH", "PYTHONHOME"])
+
+@pytest.mark.parametrize("name", FOREIGN)
 def test_what_belongs_to_the_caller_does_not_lead_the_tools_astray(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """No variable of the interpreter that starts a command decides which one the tools find."""
+    """No variable of whoever starts a command decides which interpreter the tools find, and how slowly it begins."""
     monkeypatch.setenv(name, "/elsewhere")
 
     assert name not in tools.environment()
