@@ -4,10 +4,12 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,13 +60,34 @@ class Workshop:
         template = self.template()
         return self.once(self.folder / key, lambda target: copy(template, target, given))
 
-    def install(self, answers: Answers | None = None, variant: str = "") -> Path:
-        """Return a project like `render`, installed with the first command that its owner runs."""
+    def install(self, answers: Answers | None = None, variant: str = "", *, typed: bool = False) -> Path:
+        """Return a project like `render`, installed with the first command that its owner runs.
+
+        With `typed`, mypy knows the libraries already, and checks the modules of the project itself from nothing.
+        """
         project = self.render(answers, variant)
+        known = self.once("types", self._learn_types) if typed else None
         with _locked(project):
             if not (project / "uv.lock").exists():
                 install(project)
+            if known is not None and not (project / ".mypy_cache").exists():
+                shutil.copytree(known, project / ".mypy_cache")
         return project
+
+    def _learn_types(self, target: Path) -> None:
+        """Check a project with every library, and keep what mypy says of them.
+
+        Nothing of the project stays: a cache of their own modules that projects share hides errors.
+        """
+        project = self.install(FULLEST)
+        done = tool(project, "mypy", f"--cache-dir={target}")
+        assert 0 == done.returncode, done.stdout
+        own = {path.stem for folder in (project, project / "src") for path in folder.iterdir()}
+        for shard in target.glob("*/cache*.db"):
+            with closing(sqlite3.connect(shard)) as cache, cache:
+                kept = [path for (path,) in cache.execute("SELECT path FROM files2")]
+                gone = [(path,) for path in kept if re.split(r"[./]", path)[0] in own]
+                cache.executemany("DELETE FROM files2 WHERE path = ?", gone)
 
     def once(self, target: Path | str, make: Callable[[Path], object]) -> Path:
         """Return a folder that the first one who asks for it makes; a name stands for a folder of the workshop."""

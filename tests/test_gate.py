@@ -65,7 +65,7 @@ def just(project: Path, *arguments: str, check: bool = True) -> subprocess.Compl
 )
 def test_untouched_project_is_green(workshop: Workshop, answers: Answers) -> None:
     """The first command installs the project, the second one is green, and neither changes a file."""
-    project = workshop.install(answers)
+    project = workshop.install(answers, typed=True)
     before = contents(project)
     done = just(project, "check")
     assert re.search(r"\d+ passed", done.stdout)
@@ -75,7 +75,7 @@ def test_untouched_project_is_green(workshop: Workshop, answers: Answers) -> Non
 
 def test_untouched_project_is_green_on_postgresql(workshop: Workshop) -> None:
     """All tests of an owner pass there too, each with a database of its own on a server that they start."""
-    project = workshop.install({**LONG_NAME, **WITH_DATABASE}, variant="postgresql")
+    project = workshop.install({**LONG_NAME, **WITH_DATABASE}, variant="postgresql", typed=True)
     just(project, "lint")
     proof = project / "tests" / "test_engine.py"
     proof.write_text(ON_POSTGRESQL, encoding="utf-8")

@@ -169,7 +169,7 @@ TYPES = {
 @pytest.fixture(scope="module")
 def project(workshop: Workshop) -> Path:
     """Return an installed project that nobody else uses, not even another worker."""
-    return workshop.install(DEFAULT, variant=f"rejections {os.environ.get('PYTEST_XDIST_WORKER')}")
+    return workshop.install(DEFAULT, f"rejections {os.environ.get('PYTEST_XDIST_WORKER')}", typed=True)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def just(folder: Path, *words: str, check: bool = True) -> subprocess.CompletedP
 
 def repository(workshop: Workshop, answers: Answers, variant: str) -> Path:
     """Return a project under version control that nobody else uses, not even another worker of this run."""
-    project = workshop.install(answers, variant=f"{variant} {os.environ.get('PYTEST_XDIST_WORKER', '')}")
+    project = workshop.install(answers, f"{variant} {os.environ.get('PYTEST_XDIST_WORKER', '')}", typed=True)
     if not (project / ".git").exists():
         git(project, "init", "--quiet", "--initial-branch=main")
         commit(project, "Start from the template")
