@@ -61,7 +61,7 @@ def _measure(folder: Path, *, gate: bool) -> dict[str, tuple[float, float]]:
     project = folder / "my-service"
     figures = {"render_cpu_over_version_s": (_render(folder), 1.5)}
     files = [file for file in project.rglob("*") if file.is_file()]
-    figures["files"] = (len(files), 245)
+    figures["files"] = (len(files), 307)
     for group, (lines, budget) in count_lines(project / "src" / "my_service").items():
         figures[f"lines_{group}"] = (lines, budget)
     subprocess.run([str(uv()), "sync", "--quiet"], cwd=project, env=environment(), check=True)

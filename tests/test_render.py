@@ -39,8 +39,8 @@ JUST_VARIABLE = re.compile(r"\{\{[a-z_]+\}\}")
 VOLATILE = re.compile(
     r"\bnow\b|strftime|to_datetime|random|uuid|ansible_date|_copier_python|_copier_conf\.(?!answers_file)"
 )
-MAX_FILES = 245
-MAX_FILES_OF_ALL = 350
+MAX_FILES = 307
+MAX_FILES_OF_ALL = 404
 MAX_PAGES = 12
 MAX_LINES = 250
 MAX_FUNCTION_LINES = 40
