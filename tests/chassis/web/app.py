@@ -100,6 +100,10 @@ def build_router(settings: Settings) -> APIRouter:  # noqa: C901 - a list of rou
     async def instance(word: Annotated[str, Depends(provided(str))]) -> Response:
         return json_response({"word": word})
 
+    @router.get("/labelled")
+    async def labelled() -> Response:
+        return json_response({}, headers={"Cache-Control": "private, max-age=60"})
+
     @router.get("/gate")
     async def gate(opened: Annotated[asyncio.Event, Depends(provided(asyncio.Event))]) -> Response:
         await opened.wait()

@@ -13,6 +13,8 @@ from ..identity import SERVICE, service_version
 from ..metrics import Metrics
 from ..tracing import Tracing
 from . import health
+from .browsers import SafeHeaders, shared_with
+from .deadline import Deadline
 from .metrics import HttpMetrics, Measured
 from .metrics import build_router as metrics_router
 from .openapi import completed
@@ -43,7 +45,11 @@ def build_app(settings: Settings, features: Sequence[Feature], container: Contai
         if feature.around is not None:
             app.add_middleware(feature.around, container)
     metrics = container[Metrics] if Metrics in container else Metrics()
-    app.add_middleware(Surroundings, body_idle_s=settings[HttpSection].body_idle_s)
+    section = settings[HttpSection]
+    app.add_middleware(Deadline, timeout_s=section.request_timeout_s)
+    app.add_middleware(Surroundings, body_idle_s=section.body_idle_s)
+    app.add_middleware(shared_with, section)
+    app.add_middleware(SafeHeaders, hsts_s=section.hsts_s)
     app.add_middleware(Measured, metrics=metrics.of(HttpMetrics))
     install_problems(app)
     capabilities = [feature.name for feature in features if feature.capability]

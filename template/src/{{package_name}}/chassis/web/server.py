@@ -84,6 +84,7 @@ async def serve(app: FastAPI, section: HttpSection, on_stop: Callable[[], None])
         http="h11",
         ws="none",
         server_header=False,
+        proxy_headers=False,  # whom to believe about the caller's address is a setting, see `callers`
         timeout_graceful_shutdown=max(1, round(section.shutdown_s)),
     )
     with listener:
