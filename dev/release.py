@@ -22,6 +22,11 @@ from upgrades import releases
 
 _IDENTITY = "template/src/{{package_name}}/chassis/identity.py"
 _UPGRADES = "hooks/upgrades.toml"
+_STATED = (
+    ("TEMPLATE_VERSION", _IDENTITY, r'^TEMPLATE_VERSION = "(.*)"$'),
+    ("template_version", "copier.yml", r'^template_version:\n(?:  .*\n)*?  default: "(.*)"$'),
+)
+"""Where the version stands: its name, the file, and how it is found there."""
 _VERSION = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}")
 
 
@@ -103,11 +108,15 @@ def _order(root: Path, version: str) -> Iterator[str]:
 
 
 def _numbers(root: Path, version: str) -> Iterator[str]:
-    stated = re.search(r'^TEMPLATE_VERSION = "(.*)"$', (root / _IDENTITY).read_text(encoding="utf-8"), re.MULTILINE)
+    stated = [
+        (f"{name} in {path}", found[1] if found else "")
+        for name, path, pattern in _STATED
+        for found in [re.search(pattern, (root / path).read_text(encoding="utf-8"), re.MULTILINE)]
+    ]
     *_, told = releases(root / "hooks")
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for place, value in (
-        (f"TEMPLATE_VERSION in {_IDENTITY}", stated[1] if stated else ""),
+        *stated,
         ("version in pyproject.toml", project["version"]),
         (f"The last release in {_UPGRADES}", told.version),
     ):

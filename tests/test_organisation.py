@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from documents import version
 from edits import conflicted
 from package_index import PASSWORD, USER, PackageIndex
 from pages import Reader, blocks, broken_links
@@ -39,6 +40,10 @@ WRONG = {
         "organisation.yml: package_index needs an organisation, in letters",
     ),
     "asked": ("base_image: acme/python", "organisation.yml: base_image needs `when: false`"),
+    "no address": (
+        "documentation: {when: false, default: docs.acme.example/}",
+        "documentation needs an address without user",
+    ),
     "unlabelled": ("labels: {when: false, default: [a]}", "organisation.yml: labels needs names with values"),
     "unrendered": (
         'labels: {when: false, default: {a: "{{ slug }}"}}',
@@ -104,7 +109,10 @@ def differs(project: Path, ci: str = "gitlab", cost_centre: str = "0000") -> Non
     assert "SECURITY.md" not in text
     answers = yaml.safe_load(text[".copier-answers.yml"])
     assert (ci, cost_centre, "platform") == (answers["ci"], answers["cost_centre"], answers["team"])
-    assert set() == {"organisation", "package_index", "base_image", "labels", "refusal"} & set(answers)
+    assert set() == {"organisation", "package_index", "base_image", "labels", "documentation", "refusal"} & set(answers)
+    address = f"https://docs.acme.example/service-template/{version(ROOT)}/docs"
+    assert f"({address}/how-to/update-a-service.html)" in text["docs/README.md"]
+    assert f"({address}/index.html)" in text["docs/README.md"]
     if ci == "gitlab":
         told = yaml.safe_load(text[".gitlab-ci.yml"])
         assert {"PIP_INDEX_URL": index["url"]} == told["variables"]

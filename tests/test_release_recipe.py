@@ -19,6 +19,7 @@ LAST, MADE = "3.1.4", "3.2.0"
 """The last release of a constructed template, and the one that is made of it."""
 PAGE = ROOT / "docs" / "how-to" / "maintain-the-template.md"
 IDENTITY = "template/src/{{package_name}}/chassis/identity.py"
+COPIER = r'(template_version:\n  type: str\n  when: false\n  default: )".*"'
 SEEDED = "template/SECURITY.md"
 
 
@@ -31,6 +32,7 @@ def template(workshop: Workshop, tmp_path: Path) -> Path:
     names = f'[[release]]\nversion = "{LAST}"\ncommit = "{head}"\ndate = 2026-01-01\n'
     (target / "dev/releases.toml").write_text(names, encoding="utf-8")
     replace(target / IDENTITY, r'TEMPLATE_VERSION = ".*"', f'TEMPLATE_VERSION = "{MADE}"')
+    replace(target / "copier.yml", COPIER, rf'\g<1>"{MADE}"')
     replace(target / "pyproject.toml", r'(?m)^version = ".*"', f'version = "{MADE}"')
     replace(target / "hooks/upgrades.toml", r"\Z", f'\n[[release]]\nversion = "{MADE}"\n')
     replace(target / "CHANGELOG.md", r"\n## ", f"\n## {MADE}\n\n- New.\n\n## ")
@@ -184,6 +186,10 @@ REFUSED = {
     "identity": (
         change(IDENTITY, f'"{MADE}"', '"3.1.5"'),
         f"TEMPLATE_VERSION in {IDENTITY} is 3.1.5: set it to {MADE}.",
+    ),
+    "copier": (
+        change("copier.yml", COPIER, r'\g<1>"3.1.5"'),
+        f"template_version in copier.yml is 3.1.5: set it to {MADE}.",
     ),
     "project": (
         change("pyproject.toml", f'"{MADE}"', '"3.1.5"'),
