@@ -26,7 +26,7 @@ VALUE = re.compile(r"\{% if (?:not )?(\w+)\|default\('(\w*)'\)(?: [!=]= '\w+')? 
 VALUES = {("ci", "none"), ("code_owners", "")}
 """Answers and values that bring files of their own, and what an update takes them for when it does not know them."""
 CI = {
-    "github": {".github/workflows/template.yml", "renovate.json"},
+    "github": {".github/workflows/ci.yml", ".github/workflows/template.yml", "renovate.json"},
     "gitlab": {".gitlab-ci.yml", "renovate.json"},
     "none": set[str](),
 }

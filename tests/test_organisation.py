@@ -121,9 +121,10 @@ def differs(project: Path, ci: str = "gitlab", cost_centre: str = "0000") -> Non
             told["default"]["tags"],
         )
     else:
-        told = yaml.safe_load(text[".github/workflows/template.yml"])
-        assert {"PIP_INDEX_URL": index["url"]} == told["env"]
-        assert [["acme", "linux"]] * 2 == [job["runs-on"] for job in told["jobs"].values()]
+        for name in ("ci", "template"):
+            told = yaml.safe_load(text[f".github/workflows/{name}.yml"])
+            assert {"PIP_INDEX_URL": index["url"]} == told["env"]
+            assert [["acme", "linux"]] * 2 == [job["runs-on"] for job in told["jobs"].values()]
 
 
 def test_upstream_never_changes_the_file() -> None:
