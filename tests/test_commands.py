@@ -261,11 +261,11 @@ def test_unknown_variables_are_warned_about(my_service: Command) -> None:
 
 
 def test_prod_refuses_what_only_works_in_trials(my_service: Command) -> None:
-    """In prod an offline provider and work that ends with the process have to be allowed."""
+    """In prod an offline provider, work that ends with the process and callers without keys have to be allowed."""
     done = my_service("--environment", "prod", "config", "check")
-    assert (78, "configuration: 3 problems") == (done.returncode, done.stderr.splitlines()[0])
+    assert (78, "configuration: 4 problems") == (done.returncode, done.stderr.splitlines()[0])
     allowed = {f"MY_SERVICE_{name}": "true" for name in ("GENAI__ALLOW_OFFLINE", "DIARIZATION__ALLOW_OFFLINE")}
-    allowed["MY_SERVICE_DIARIZATION__ALLOW_IN_PROCESS"] = "true"
+    allowed |= {"MY_SERVICE_DIARIZATION__ALLOW_IN_PROCESS": "true", "MY_SERVICE_AUTH__OPEN": "true"}
     assert "configuration: ok (prod)\n" == my_service("--environment", "prod", "config", "check", **allowed).stdout
 
 

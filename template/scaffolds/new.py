@@ -25,7 +25,7 @@ PROJECT = SCAFFOLDS.parent
 SERVICE = str(tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"])
 PACKAGE = SERVICE.replace("-", "_")
 RESERVED = """alembic_version audit auth cache components config config_file database envelopes environment events files
-host info jobs migrate ml oidc ops otel port providers realtime resources secrets_dir service webhooks worker"""
+host info jobs keys migrate ml oidc ops otel port providers realtime resources secrets_dir service webhooks worker"""
 """Settings, commands, routes and tables that a service has, or gets with a capability."""
 MODULES = {"adapter", "adapters", "chassis", "conftest", "domain", "exercise", "httpx2", "pytest", "service", "tests"}
 

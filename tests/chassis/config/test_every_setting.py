@@ -104,10 +104,11 @@ def test_no_top_level_setting_looks_like_an_injected_variable(leaf: Leaf) -> Non
 
 
 def test_prod_refuses_what_is_lost_with_the_process(places: Places) -> None:
-    """Long work inside the process has to be accepted explicitly, like an offline provider."""
+    """Long work inside the process has to be accepted explicitly, like an offline provider or no keys."""
     places.environment(ENVIRONMENT="prod")
 
     assert [
+        ("AUTH__KEYS_FILE", "default"),
         ("DIARIZATION__ALLOW_IN_PROCESS", "default"),
         ("DIARIZATION__PROVIDER", "default"),
         ("GENAI__PROVIDER", "default"),
@@ -122,9 +123,10 @@ def test_prod_accepts_work_that_outlives_the_process(places: Places) -> None:
 
 
 def test_prod_starts_with_every_allowance(places: Places) -> None:
-    """The three variables that the problems name are enough."""
+    """The four variables that the problems name are enough."""
     places.environment(
         ENVIRONMENT="prod",
+        AUTH__KEYS_FILE="/run/keys/keys.toml",
         DIARIZATION__ALLOW_IN_PROCESS="true",
         DIARIZATION__ALLOW_OFFLINE="true",
         GENAI__ALLOW_OFFLINE="true",

@@ -41,7 +41,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"((?:authorization|cookie){_STATED})(?:{_QUOTED}|[^\r\n]+)", rf"\1{MASK}"),
         (rf"((?:{_NAMES}){_STATED})(?:{_QUOTED}|[^\s,;&]+)", rf"\1{MASK}"),
         # tokens that show by their form
-        (r"(?-i:\b(?:sk|pk|rk|gh[oprsu]|github_pat|glpat|xox[abp])[-_][\w-]{8,})", MASK),
+        (r"(?-i:\b(?:o?sk|pk|rk|gh[oprsu]|github_pat|glpat|xox[abp])[-_][\w-]{8,})", MASK),
         (r"(?-i:\b(?:A[KS]IA[A-Z0-9]{16}|AIza[\w-]{35})(?![\w-]))", MASK),
         (r"(?<![\w-])(?-i:eyJ)[\w-]{5,8192}\.[\w-]{5,8192}\.[\w-]*", MASK),
         # e-mail addresses

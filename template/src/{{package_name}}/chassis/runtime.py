@@ -6,6 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .auth.authentication import install as install_authentication
+from .auth.settings import AuthSection
 from .config.loading import load
 from .config.settings import Settings
 from .config.sources import SettingPath
@@ -30,8 +32,9 @@ OWN_FEATURES = (
     Feature(name="http", section=HttpSection),
     Feature(name="log", section=LogSection),
     Feature(name="redis", section=RedisSection),
+    Feature(name="auth", section=AuthSection, install=install_authentication),
 )
-"""The chassis' own settings; they install nothing."""
+"""The chassis' own settings, and what they install."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ..config.section import Environment
+from ..auth.authentication import Authentication
+from ..config.section import ConfigurationError, Environment
 from ..config.settings import Settings
+from ..config.sources import variable_of
 from ..container import Container
 from ..contracts.envelope import Failure
 from ..contracts.errors import ServiceError
 from ..identity import SERVICE
 from ..runtime import Runtime
-from . import providers, settings
+from . import keys, providers, settings
 from .session import AsJson, Session
 
 _log = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ def build_cli(runtime: Runtime) -> typer.Typer:
     _register_server(app, session)
     settings.register(app, session)
     providers.register(app, session)
+    keys.register(app, session)
     for feature in runtime.discovered:
         if feature.commands is not None:
             feature.commands(app, session)
@@ -101,6 +104,7 @@ def _serve(session: Session, arguments: dict[tuple[str, ...], Any]) -> None:
     async def started() -> None:
         async with session.runtime.started(checked, serving=True) as container:
             _log_oddities(checked)
+            _log_access(container[Authentication], checked.environment)
             app = build_app(checked, session.runtime.features, container)
             await serve(app, checked[HttpSection], container.stopping.begin)
 
@@ -108,8 +112,18 @@ def _serve(session: Session, arguments: dict[tuple[str, ...], Any]) -> None:
         asyncio.run(started())
     except AddressError as error:
         session.fail(Failure(error.code, f"{error}; {error.fix}", retryable=False))
+    except ConfigurationError as error:
+        session.misconfigured(error)
     except ServiceError as error:
         session.fail(Failure.of(error))
+
+
+def _log_access(authentication: Authentication, environment: Environment) -> None:
+    """Say in the log who can call at all, where that is not what one expects."""
+    if authentication.open and environment is not Environment.DEV:
+        _log.warning("authentication_off", extra={"variable": variable_of(("auth", "open"))})
+    if not authentication.open and not authentication.possible:
+        _log.warning("nobody_can_call", extra={"variable": variable_of(("auth", "keys_file"))})
 
 
 def _log_oddities(settings: Settings) -> None:

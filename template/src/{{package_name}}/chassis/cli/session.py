@@ -36,10 +36,14 @@ class Session:
         try:
             return self.runtime.load({**self.arguments, **(arguments or {})})
         except ConfigurationError as error:
-            typer.echo(str(error), err=True)
-            _warn(error)
-            failure = Failure("invalid_configuration", str(error).partition("\n")[0], retryable=False)
-            self.refuse(failure, EXIT_CONFIGURATION, problems=error.problems, unknown=error.unknown)
+            self.misconfigured(error)
+
+    def misconfigured(self, error: ConfigurationError) -> NoReturn:
+        """Print every problem of the settings, and exit with 78."""
+        typer.echo(str(error), err=True)
+        _warn(error)
+        failure = Failure("invalid_configuration", str(error).partition("\n")[0], retryable=False)
+        self.refuse(failure, EXIT_CONFIGURATION, problems=error.problems, unknown=error.unknown)
 
     def settings(self) -> Settings:
         """Return checked settings like `load`, with a warning on stderr about what is odd in them."""

@@ -11,6 +11,7 @@ from .section import (
     ConfigurationError,
     Contradiction,
     Environment,
+    IdentifyingSection,
     LongWorkSection,
     ObjectSection,
     Problem,
@@ -75,6 +76,8 @@ def _contradictions(
     environment = service.environment if isinstance(service, ServiceSection) else Environment.DEV
     durable = any(feature.durable for feature in features)
     yield from instances.contradictions(environment)
+    if environment is Environment.PROD and _serves_nobody(sections):
+        yield problem_at(_NOBODY.field, _NOBODY, stated)
     for feature in features:
         section = sections.get(feature.section)
         if section is None:
@@ -87,6 +90,16 @@ def _contradictions(
             yield problem_at((feature.name, "allow_in_process"), _IN_PROCESS, stated)
 
 
+def _serves_nobody(sections: Mapping[type[Section], Section]) -> bool:
+    found = [section for section in sections.values() if isinstance(section, IdentifyingSection)]
+    return bool(found) and not any(section.identifies for section in found)
+
+
+_NOBODY = Contradiction(
+    ("auth", "keys_file"),
+    "a file of API keys in prod, where nobody could call the service otherwise",
+    f"set it (`keys new` writes one), or {variable_of(('auth', 'open'))}=true to serve everybody",
+)
 _IN_PROCESS = Contradiction(
     (), "true in prod, where a restart loses the work of this process", "set it to true if that is acceptable"
 )

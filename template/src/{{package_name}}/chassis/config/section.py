@@ -118,6 +118,15 @@ class ObjectSection(Section):
     allow_offline: bool = Field(default=False, description="Accept an offline provider in prod.")
 
 
+class IdentifyingSection(Section):
+    """Settings that may say who can call; `prod` refuses to start when none does."""
+
+    @property
+    def identifies(self) -> bool:
+        """Tell whether by these settings anybody can call."""
+        return False
+
+
 class LongWorkSection(ObjectSection):
     """What the settings of every object with long work have in common."""
 

@@ -12,12 +12,27 @@ from .identity import new_id
 MAX_KEY_CHARS = 255
 """Longest idempotency key."""
 
+EVERY_SCOPE = "*"
+
+
+class Principal(NamedTuple):
+    """Who makes a call, as its credentials show: an id that stays when the credentials are renewed, and its scopes."""
+
+    id: str
+    scopes: frozenset[str] = frozenset()
+
+    def has(self, scope: str) -> bool:
+        """Tell whether the principal may do what needs this scope; `*` stands for every scope."""
+        return scope in self.scopes or EVERY_SCOPE in self.scopes
+
 
 class Context(NamedTuple):
     """The surroundings of one call; a tuple because each call to a provider makes one.
 
     `deadline` is absolute, in seconds of `time.monotonic()`; None means that the caller set none. `traceparent` is
-    the caller's, in the form of version 00. `caller` tells callers apart: a digest of their credentials, None without.
+    the caller's, in the form of version 00. `caller` tells callers apart: the id of the principal, else a digest of the
+    credentials that nobody checked, None without. `principal` is None where nobody was identified: without credentials,
+    outside a request, and in a job, which acts for its `caller` and has no scopes.
     Source: W3C Trace Context, section 3.2.
     """
 
@@ -26,6 +41,7 @@ class Context(NamedTuple):
     traceparent: str | None = None
     deadline: float | None = None
     caller: str | None = None
+    principal: Principal | None = None
 
     @property
     def trace_id(self) -> str | None:
@@ -40,9 +56,9 @@ class Context(NamedTuple):
         """Return the context with a deadline at `limit`, unless it has a nearer one."""
         if self.deadline is not None and self.deadline <= limit:
             return self
-        correlation_id, idempotency_key, traceparent, _, caller = self
+        correlation_id, idempotency_key, traceparent, _, caller, principal = self
         # A third of the time of `_replace`: this is on the way of every call.
-        return tuple.__new__(Context, (correlation_id, idempotency_key, traceparent, limit, caller))
+        return tuple.__new__(Context, (correlation_id, idempotency_key, traceparent, limit, caller, principal))
 
     def part(self, index: int) -> "Context":
         """Return the context of one of several calls made for this one: each has an idempotency key of its own.

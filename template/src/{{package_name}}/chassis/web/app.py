@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from fastapi import Depends, FastAPI
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.telemetry import TelemetryConfig
 
+from ..auth.authentication import Authentication
 from ..config.settings import Settings
 from ..container import Container
 from ..features import Feature
@@ -13,6 +14,7 @@ from ..identity import SERVICE, service_version
 from ..metrics import Metrics
 from ..tracing import Tracing
 from . import health
+from .access import Authenticated
 from .browsers import SafeHeaders, shared_with
 from .deadline import Deadline
 from .metrics import HttpMetrics, Measured
@@ -44,6 +46,8 @@ def build_app(settings: Settings, features: Sequence[Feature], container: Contai
     for feature in features:
         if feature.around is not None:
             app.add_middleware(feature.around, container)
+    scopes: dict[int, str] = {}
+    app.add_middleware(Authenticated, _authentication(container), scopes)
     metrics = container[Metrics] if Metrics in container else Metrics()
     section = settings[HttpSection]
     app.add_middleware(Deadline, timeout_s=section.request_timeout_s)
@@ -54,11 +58,18 @@ def build_app(settings: Settings, features: Sequence[Feature], container: Contai
     install_problems(app)
     capabilities = [feature.name for feature in features if feature.capability]
     operations = (health.build_router(settings, container, capabilities), metrics_router(metrics))
-    routers = [feature.router(settings) for feature in features if feature.router is not None]
-    for router in (*operations, *routers):
+    routers = {feature.name: feature.router(settings) for feature in features if feature.router is not None}
+    for name, router in routers.items():
+        scopes |= {id(context.original_route): name for context in iter_route_contexts(router.routes)}
+    for router in (*operations, *routers.values()):
         # A limit of the whole application would refuse outside of Surroundings, and in plain text.
         app.include_router(router, max_body_size=DEFAULT_MAX_BODY_BYTES)
     return app
+
+
+def _authentication(container: Container) -> Authentication:
+    """Return what the running service has; an application outside of one, as tests make it, serves everybody."""
+    return container[Authentication] if Authentication in container else Authentication(open=True)
 
 
 def _server_spans(container: Container) -> TelemetryConfig:

@@ -8,10 +8,13 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import BaseModel
 
+from ..auth.authentication import Authentication
 from ..config.settings import Settings
 from ..container import Container, Ping
+from ..contracts.context import current
 from ..contracts.work import LongWork
 from ..identity import SERVICE, TEMPLATE_VERSION, service_version
+from .access import OPEN, OPERATIONS
 from .routes import json_response
 
 PING_TIMEOUT_S = 2.0
@@ -29,7 +32,7 @@ class Readiness(BaseModel):
     """Whether everything that the service owns answers."""
 
     status: Literal["ok", "failed"]
-    checks: dict[str, Check]
+    checks: dict[str, Check] | None = None
 
 
 class Info(BaseModel):
@@ -47,19 +50,26 @@ def build_router(settings: Settings, container: Container, capabilities: list[st
     """Return the routes that operators and orchestrators ask."""
     router = APIRouter(tags=["operations"])
 
-    @router.get("/livez")
+    @router.get("/livez", dependencies=[OPEN])
     async def livez() -> dict[str, str]:
         """Tell that the process answers; touches nothing."""
         return {"status": "ok"}
 
-    @router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": "Not ready"}})
+    @router.get(
+        "/readyz",
+        response_model=Readiness,
+        responses={503: {"model": Readiness, "description": "Not ready"}},
+        dependencies=[OPEN],
+    )
     async def readyz() -> Response:
-        """Ask everything the service owns whether it answers."""
+        """Ask everything the service owns whether it answers; which of it does not is told to operators."""
         names = list(container.pings)
         alive = await asyncio.gather(*(_alive(name, container.pings[name]) for name in names))
         checks = {name: {"status": "ok" if ok else "failed"} for name, ok in zip(names, alive, strict=True)}
         ready = all(alive)
-        document = {"status": "ok" if ready else "failed", "checks": checks}
+        document: dict[str, object] = {"status": "ok" if ready else "failed"}
+        if _told_everything(container):
+            document["checks"] = checks
         return json_response(document, status=200 if ready else 503)
 
     @router.get("/info", response_model=Info)
@@ -76,6 +86,12 @@ def build_router(settings: Settings, container: Container, capabilities: list[st
         return json_response(document)
 
     return router
+
+
+def _told_everything(container: Container) -> bool:
+    principal = current().principal
+    guarded = Authentication in container and not container[Authentication].open
+    return not guarded or (principal is not None and principal.has(OPERATIONS))
 
 
 async def _alive(name: str, ping: Ping) -> bool:

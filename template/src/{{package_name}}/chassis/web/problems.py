@@ -21,6 +21,7 @@ STATUS: Mapping[str, int] = {
     "malformed_json": 400,
     "invalid_header": 400,
     "unauthenticated": 401,
+    "forbidden": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "already_finished": 409,

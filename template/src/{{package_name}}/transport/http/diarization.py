@@ -9,6 +9,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from ...chassis.contracts.envelope import Envelope, Failed, Pending
 from ...chassis.contracts.errors import RequestError
+from ...chassis.web.access import SIGNED
 from ...chassis.web.problems import validation_problem
 from ...chassis.web.routes import PROBLEMS, REF_TEMPLATE, finished, json_response, media_type, provided, read_body
 from ...chassis.work import Spool
@@ -119,7 +120,13 @@ def build_router(max_upload_bytes: int) -> APIRouter:
 def _add_webhook(router: APIRouter) -> None:
     most = _MAX_NOTIFICATION_BYTES
 
-    @router.post("/webhooks/{provider}", response_model=NotificationReceived, responses=PROBLEMS, max_body_size=most)
+    @router.post(
+        "/webhooks/{provider}",
+        response_model=NotificationReceived,
+        responses=PROBLEMS,
+        max_body_size=most,
+        dependencies=[SIGNED],
+    )
     async def notify(provider: str, request: Request, service: Service) -> Response:
         """Take a provider's word that a job has ended; it is signed, and may come more than once."""
         await service.notified(provider, dict(request.headers), await read_body(request, most))

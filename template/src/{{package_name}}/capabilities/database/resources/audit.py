@@ -40,7 +40,7 @@ class Change(NamedTuple):
 
 
 def actor() -> str:
-    """Return who acts: a digest of the credentials, since the service knows nobody by name."""
+    """Return who acts: the id of the principal, or a digest of credentials that nobody checked."""
     return current().caller or "anonymous"
 
 

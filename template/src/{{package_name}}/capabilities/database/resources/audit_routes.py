@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 
 from ....chassis.contracts.errors import RequestError
+from ....chassis.web.access import needs
 from ....chassis.web.routes import PROBLEMS, provided
 from ..database import Database
 from ..deadlines import TimedRoute
@@ -49,7 +50,7 @@ class AuditPage(BaseModel):
 
 def build_audit_router() -> APIRouter:
     """Return the route that reads the audit; nothing writes it but the changes themselves."""
-    router = APIRouter(prefix="/v1/audit", tags=["audit"], route_class=TimedRoute)
+    router = APIRouter(prefix="/v1/audit", tags=["audit"], route_class=TimedRoute, dependencies=[needs("audit")])
 
     @router.get("", response_model=AuditPage, responses=PROBLEMS)
     async def read(
