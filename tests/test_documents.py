@@ -1,5 +1,6 @@
 """Documents: every link leads somewhere, every path exists, and every command is run as it is written."""
 
+import json
 import re
 import shutil
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from object_service.chassis.web.problems import STATUS
 from pages import Reader, blocks, broken_links, missing_paths
 from rendering import (
     DEFAULT,
@@ -47,7 +49,22 @@ SELECTIONS = {
     "database": WITH_DATABASE,
     "jobs": FULLEST,
 }
-RENDERED = ["README.md", "AGENTS.md", "CONTRIBUTING.md", "examples/README.md", "docs/architecture.md"]
+GUIDING = ["README.md", *(f"docs/{name}.md" for name in ("README", "getting-started", "providers", "operations"))]
+RENDERED = [*GUIDING, "AGENTS.md", "CONTRIBUTING.md", "examples/README.md", "docs/architecture.md"]
+MANAGED = ("README", "architecture", "migration", "operations", "providers")
+"""Pages of a service that speak of its objects and are the template's."""
+
+PROMISED = {
+    "default": (DEFAULT, RENDERED),
+    "fullest": (FULLEST, [*GUIDING, "docs/migration.md"]),
+}
+"""Projects whose pages are followed, in this order."""
+
+VARIABLE = re.compile(r"MY_SERVICE_[A-Z_<>]+(?:\.{3})?")
+SHORT = re.compile(r"`((?!MY_)[A-Z]+(?:_[A-Z]+)*__[A-Z_]+)(?:=\w+)?`")
+METRIC = re.compile(r"`((?:http|adapter|jobs)_[a-z_]+)\b")
+PATH = re.compile(r"(?<![\w./>])/(?:livez|readyz|info|metrics|v1/[\w/<>{}.-]+)(?![\w/])")
+NOWHERE = "/v1/nothing"
 BIN = str(Path(sys.executable).parent)
 SKIPPED = {
     "uv run just dev": "it never ends; tests/test_gate.py starts, changes and stops it",
@@ -101,6 +118,41 @@ def test_links_and_paths_of_a_project_exist(workshop: Workshop, selection: str) 
     assert {} == {name: wrong for name, wrong in found.items() if wrong}
 
 
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_settings_and_metrics_of_a_project_exist(workshop: Workshop, selection: str) -> None:
+    """Every variable that a rendered page names, in full or from its section on, is a setting, and every metric too."""
+    project = workshop.render(SELECTIONS[selection])
+    docs = {path.name: path.read_text(encoding="utf-8") for path in (project / "docs").glob("*.md")}
+    known = set(VARIABLE.findall(docs.pop("settings.md")))
+    if selection == "none":  # what its first object will bring
+        other = (workshop.render(DEFAULT) / "docs" / "settings.md").read_text(encoding="utf-8")
+        known |= {name for name in VARIABLE.findall(other) if "PROVIDERS__" in name}
+    ends = {name.partition("PROVIDERS__")[2].partition("__")[2] for name in known if "PROVIDERS__" in name}
+    told = docs["architecture.md"].partition("\n## Logs\n")[2]
+    names = set(re.findall(r"`([a-z_]+)`", told))
+    wrong = []
+    for page, text in {**docs, "README": (project / "README.md").read_text(encoding="utf-8")}.items():
+        for name in VARIABLE.findall(text):
+            end = re.sub(r"^MY_SERVICE_PROVIDERS__[A-Z_<>]+?__(?=[A-Z]+(?:__|_[A-Z]+|$))", "", name)
+            short = name.removesuffix("...")
+            if not any(one == name or (short != name and one.startswith(short)) for one in known) and end not in ends:
+                wrong.append(f"{page}: {name}")
+        wrong += [
+            f"{page}: {name}" for name in SHORT.findall(text) if not any(one.endswith(f"__{name}") for one in known)
+        ]
+        wrong += [f"{page}: {name}" for name in METRIC.findall(text) if name not in names]
+    assert [] == wrong
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_codes_of_a_project_have_their_status(workshop: Workshop, selection: str) -> None:
+    """The table of what a provider's failure comes to says the status that callers get."""
+    text = (workshop.render(SELECTIONS[selection]) / "docs" / "providers.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\d{3}) \|", text, re.MULTILINE))
+    assert len(rows) >= 8
+    assert rows == {code: str(STATUS.get(code)) for code in rows}
+
+
 EVENT = re.compile(r'_log\.\w+\((?:level, )?"([a-z_]+)"|"(request_\w+)" if|else "(request_\w+)"')
 
 
@@ -144,15 +196,32 @@ def test_skipped_commands_are_written_somewhere(workshop: Workshop) -> None:
 
 
 @pytest.mark.gate
-def test_project_does_what_its_pages_say(workshop: Workshop, reader: Callable[..., Reader]) -> None:
-    """Every command of the rendered pages works in their order, and the answers are those that they show."""
-    project = workshop.install(DEFAULT, variant="pages")
+@pytest.mark.parametrize("promised", PROMISED)
+def test_project_does_what_its_pages_say(workshop: Workshop, reader: Callable[..., Reader], promised: str) -> None:
+    """Every command of the rendered pages works in their order, the answers are those that they show, routes exist."""
+    answers, names = PROMISED[promised]
+    project = workshop.install(answers, variant="pages")
     run(project, "git", "init", "--quiet", check=True)
     person = reader(project)
-    for name in RENDERED:
-        person.follow((project / name).read_text(encoding="utf-8"))
-    assert {"uv run my-service serve", "uv run just setup"} <= set(person.done)
+    paths = json.loads(tool(project, "my-service", "openapi", "--json").stdout)["paths"]
+    routes = [re.sub(r"\{\w+\}", "[^/]+", path) for path in paths]
+    for name in names:
+        text = (project / name).read_text(encoding="utf-8")
+        told = {path for path in PATH.findall(text) if path != NOWHERE}
+        assert set() == {path for path in told if not any(re.fullmatch(route, path) for route in routes)}, name
+        for block in blocks(text):
+            if block.language == "dotenv":
+                assert "configuration: ok (dev)\n" == _checked(project, block.text), name
+        person.follow(text)
+    assert "uv run my-service serve" in person.done
     assert len(person.done) >= 15
+
+
+def _checked(project: Path, text: str) -> str:
+    """Return what the service says of the settings in a block."""
+    stated = dict(line.split("=", 1) for line in text.splitlines())
+    done = tool(project, "my-service", "config", "check", "--strict", env=stated)
+    return done.stdout + done.stderr
 
 
 @pytest.mark.gate
@@ -199,9 +268,7 @@ def test_guides_do_what_they_say(workshop: Workshop, reader: Callable[..., Reade
         return
     for block in blocks(text):
         if block.language == "dotenv":
-            stated = dict(line.split("=", 1) for line in block.text.splitlines())
-            done = tool(project, "my-service", "config", "check", "--strict", env=stated)
-            assert "configuration: ok (dev)\n" == done.stdout, done.stderr
+            assert "configuration: ok (dev)\n" == _checked(project, block.text)
 
 
 def _repository(workshop: Workshop, variant: str, answers: Answers = DEFAULT) -> Path:
@@ -244,7 +311,7 @@ def test_an_object_is_its_files(workshop: Workshop, reader: Callable[..., Reader
     project, expected = _repository(workshop, headline), workshop.render({"objects": [left]})
     person = reader(project)
     person.follow(_sections()[headline])
-    for page in ("README.md", "examples/README.md"):  # what its owner writes anew
+    for page in ("docs/getting-started.md", "examples/README.md"):  # what its owner writes anew
         shutil.copy2(expected / page, project / page)
     person.follow(_sections()["Then"])
     assert "uv run just fmt" in person.done
@@ -252,7 +319,7 @@ def test_an_object_is_its_files(workshop: Workshop, reader: Callable[..., Reader
         {name: path.read_bytes() for name, path in files(root).items() if not name.startswith(".") or "env" in name}
         for root in (project, expected)
     )
-    words = {"AGENTS.md", "docs/architecture.md", "pyproject.toml", "justfile"}
+    words = {"AGENTS.md", "pyproject.toml", "justfile"} | {f"docs/{name}.md" for name in MANAGED}
     assert set(theirs) == set(ours)
     assert [] == [name for name, content in theirs.items() if content != ours[name] and name not in words]
     for command in (["lint-imports"], ["mypy"], ["pytest", "-q", "tests/test_documents.py"]):
