@@ -108,7 +108,7 @@ async def test_the_end_of_a_probe_waits_for_nobody(tmp_path: Path, events: Calla
 
 async def test_a_server_that_is_slow() -> None:
     """An answer that comes too late is none, however often something came in between."""
-    late = broken_server(b"*2\r\n:1\r\n:0\r\n", pause_s=0.75 * TIMEOUT_S)
+    late = broken_server(b"*3\r\n:1\r\n:0\r\n:0\r\n", pause_s=0.75 * TIMEOUT_S)
     async with late as (url, _), replica(url) as state:
         answer, took_s = await _timed(reserve(state))
 

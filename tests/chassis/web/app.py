@@ -104,6 +104,10 @@ def build_router(settings: Settings) -> APIRouter:  # noqa: C901 - a list of rou
     async def labelled() -> Response:
         return json_response({}, headers={"Cache-Control": "private, max-age=60"})
 
+    @router.get("/large")
+    async def large() -> Response:
+        return Response(bytes(64 * 1024 * 1024))
+
     @router.get("/gate")
     async def gate(opened: Annotated[asyncio.Event, Depends(provided(asyncio.Event))]) -> Response:
         await opened.wait()

@@ -9,6 +9,8 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from chassis.web.app import client_of, problem_of
+from object_service.chassis.web.arrival import Arrival
+from object_service.chassis.web.settings import HttpSection
 from object_service.chassis.web.surroundings import Surroundings
 
 JSON = {"Content-Type": "application/json"}
@@ -55,8 +57,9 @@ async def test_a_body_that_stalls_is_refused(monkeypatch: pytest.MonkeyPatch, pa
 
 
 async def test_a_body_that_is_only_slow_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What counts is the pause, not the sum."""
+    """With no lowest rate, what counts is the pause, not the sum."""
     monkeypatch.setenv("OBJECT_SERVICE_HTTP__BODY_IDLE_S", "0.1")
+    monkeypatch.setenv("OBJECT_SERVICE_HTTP__BODY_MIN_BYTES_PER_S", "0")
 
     assert 200 == (await _post("/v1/things", _slow())).status_code
 
@@ -82,7 +85,7 @@ async def test_the_limits_end_with_the_body() -> None:
         await send({"type": "http.response.start", "status": 409 if leaving.done() else 200, "headers": []})
         leaving.cancel()
 
-    await Surroundings(app, body_idle_s=0.02)(SCOPE, receive, send)
+    await Surroundings(app, HttpSection(body_idle_s=0.02))(SCOPE, receive, send)
 
     assert [200] == [message["status"] for message in told]
 
@@ -108,7 +111,7 @@ async def _cut_off(messages: list[Message], *, left: bool = False) -> list[Messa
         begun.set()
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(Surroundings(waiting, body_idle_s=5)(SCOPE, receive, send))
+    task = asyncio.create_task(Surroundings(waiting, HttpSection())(SCOPE, receive, send))
     await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -165,3 +168,33 @@ async def test_a_caller_who_left_is_not_answered(caplog: pytest.LogCaptureFixtur
 
     assert [] == await _cut_off([], left=True)
     assert [None] == _abandoned(caplog)
+
+
+async def _drops() -> AsyncIterator[bytes]:
+    while True:
+        await asyncio.sleep(0.02)
+        yield b" "
+
+
+@STALLED
+async def test_a_body_that_drips_is_refused(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """Each drop comes in time, but all together they are too slow."""
+    monkeypatch.setenv("OBJECT_SERVICE_HTTP__BODY_IDLE_S", "0.3")
+
+    response = await _post(path, _drops())
+
+    assert (422, "invalid_request") == (response.status_code, problem_of(response)["code"])
+    assert "Expected at least 500 bytes of the body per second." == problem_of(response)["detail"]
+
+
+async def test_time_in_which_the_service_reads_nothing_does_not_count() -> None:
+    """A service that is slow to take a body does not blame its caller."""
+    pieces = [b"a", b"b", b"c"]
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": pieces.pop(), "more_body": True}
+
+    arrival = Arrival(receive, HttpSection(body_idle_s=0.5))
+    for expected in (b"c", b"b", b"a"):
+        assert expected == (await arrival.next())["body"]
+        await asyncio.sleep(0.3)

@@ -21,7 +21,7 @@ SECTION = HttpSection(port=0, shutdown_s=0.4)
 
 
 @asynccontextmanager
-async def _served(
+async def served(
     caplog: pytest.LogCaptureFixture, section: HttpSection = SECTION, container: Container | None = None
 ) -> AsyncIterator[tuple[httpx2.AsyncClient, asyncio.Task[None]]]:
     """Serve until the block ends; yield a client of the address that the log names."""
@@ -43,7 +43,7 @@ async def _served(
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 async def test_the_server_says_where_it_answers(caplog: pytest.LogCaptureFixture, host: str) -> None:
     """Port 0 takes any free one; the URL in the log works as it is."""
-    async with _served(caplog, HttpSection(host=host, port=0)) as (client, _):
+    async with served(caplog, HttpSection(host=host, port=0)) as (client, _):
         response = await client.get("/livez")
 
     assert 200 == response.status_code
@@ -57,7 +57,7 @@ async def test_a_signal_ends_the_server_in_order(caplog: pytest.LogCaptureFixtur
     opened = asyncio.Event()
     container = Container()
     container.provide(asyncio.Event, opened)
-    async with _served(caplog, HttpSection(port=0, shutdown_s=10), container) as (client, task):
+    async with served(caplog, HttpSection(port=0, shutdown_s=10), container) as (client, task):
         answer = asyncio.create_task(client.get("/v1/gate"))
         await asyncio.sleep(0.05)
         signal.raise_signal(number)
@@ -73,7 +73,7 @@ async def test_a_request_that_never_ends_does_not_keep_the_server(caplog: pytest
     """After the time for the shutdown, and at the latest after a second of it, the caller is told and it is over."""
     container = Container()
     container.provide(asyncio.Event, asyncio.Event())
-    async with _served(caplog, SECTION, container) as (client, task):
+    async with served(caplog, SECTION, container) as (client, task):
         answer = asyncio.create_task(client.get("/v1/gate"))
         await asyncio.sleep(0.05)
         signal.raise_signal(signal.SIGTERM)
@@ -89,7 +89,7 @@ async def test_a_second_interrupt_ends_at_once(caplog: pytest.LogCaptureFixture)
     """Who presses Ctrl-C twice does not want to wait."""
     container = Container()
     container.provide(asyncio.Event, asyncio.Event())
-    async with _served(caplog, HttpSection(port=0, shutdown_s=600), container) as (client, task):
+    async with served(caplog, HttpSection(port=0, shutdown_s=600), container) as (client, task):
         answer = asyncio.create_task(client.get("/v1/gate"))
         await asyncio.sleep(0.05)
         signal.raise_signal(signal.SIGINT)

@@ -14,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from chassis.web.app import client_of, get, problem_of, raising
 from object_service.chassis.contracts.context import current_or_none
+from object_service.chassis.web.settings import HttpSection
 from object_service.chassis.web.surroundings import MAX_HEADER_BYTES, Surroundings
 
 LOGGER = "object_service.chassis.web.surroundings"
@@ -82,7 +83,7 @@ def _serve(app: Any, headers: list[tuple[bytes, bytes]], kind: str = "http") -> 
         sent.append(message)
 
     scope = {"type": kind, "method": "GET", "path": "/x", "headers": headers, "query_string": b""}
-    asyncio.run(Surroundings(app, body_idle_s=5)(scope, receive, send))
+    asyncio.run(Surroundings(app, HttpSection())(scope, receive, send))
     return sent
 
 

@@ -21,7 +21,8 @@ from .redis import RedisSection, open_redis
 from .resilience.assembly import Surroundings
 from .resilience.telemetry import ProviderMetrics
 from .tracing import Tracing, opened
-from .web.settings import HttpSection
+from .web.rates import CallerLimits
+from .web.settings import HttpSection, LimitsSection
 
 if TYPE_CHECKING:
     from .resilience.shared import SharedState
@@ -31,10 +32,13 @@ if TYPE_CHECKING:
 OWN_FEATURES = (
     Feature(name="http", section=HttpSection),
     Feature(name="log", section=LogSection),
+    Feature(name="limits", section=LimitsSection),
     Feature(name="redis", section=RedisSection),
     Feature(name="auth", section=AuthSection, install=install_authentication),
 )
 """The chassis' own settings, and what they install."""
+
+_REDIS_URL = ("redis", "url")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +69,13 @@ class Runtime:
         know(secrets_in([*settings.sections.values(), *(instance.config for instance in settings.instances)]))
         configure_logging(settings[LogSection])
         async with opened(os.environ) as tracing, Container(serving=serving) as container:
+            shared = _shared(container, settings)
+            container.provide(
+                CallerLimits, CallerLimits(settings[LimitsSection], shared if _REDIS_URL in settings.stated else None)
+            )
             surroundings = Surroundings(
                 pause=container.stopping.pause,
-                shared=_shared(container, settings),
+                shared=shared,
                 middlewares=own_middlewares(self.features),
                 metrics=container.provide(Metrics, Metrics()).of(ProviderMetrics),
                 spans=None if tracing is None else _spans(container, tracing),
@@ -83,8 +91,9 @@ class Runtime:
 
 
 def _shared(container: Container, settings: Settings) -> "SharedState | None":
-    """Return the state that replicas share, where the settings of any provider ask for it."""
-    if not any(instance.config.resilience.in_redis() for instance in settings.instances):
+    """Return the state that replicas share, where the settings of any provider or of a server ask for it."""
+    in_redis = container.serving and _REDIS_URL in settings.stated
+    if not in_redis and not any(instance.config.resilience.in_redis() for instance in settings.instances):
         return None
     from .resilience.shared import SharedState  # noqa: PLC0415 - only with something to share
 

@@ -24,10 +24,10 @@ local tolerance = (tonumber(ARGV[2]) - 1) * interval
 local next_at = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now)
 local wait = math.max(0, next_at - tolerance - now)
 local too_long = wait - tonumber(ARGV[3]) * 1000000
-if too_long > 0 then return {0, math.ceil(too_long)} end
+if too_long > 0 then return {0, math.ceil(too_long), math.ceil(next_at - now)} end
 next_at = next_at + interval
 redis.call('SET', KEYS[1], string.format('%.17g', next_at), 'PX', math.ceil((next_at - now) / 1000) + 1000)
-return {1, math.ceil(wait)}
+return {1, math.ceil(wait), math.ceil(next_at - now)}
 """
 """In microseconds. The key outlives its meaning by a second: expiry follows a coarser clock than TIME.
 
@@ -72,7 +72,17 @@ class SharedState:
     async def reserve(self, key: str, *, rate_per_s: float, burst: int, max_wait_s: float) -> tuple[bool, float] | None:
         """Take the next place in the rate; the answer means what `limits.RateLimiter.reserve` returns."""
         name = f"{self._prefix}:rate:{key}"
-        return await self._line.ask(_reservation, "EVAL", _RESERVE, 1, name, rate_per_s, burst, max_wait_s)
+        reserved = await self._line.ask(_reservation, "EVAL", _RESERVE, 1, name, rate_per_s, burst, max_wait_s)
+        return None if reserved is None else reserved[:2]
+
+    async def take(self, key: str, *, rate_per_s: float, burst: int) -> tuple[bool, float, float] | None:
+        """Take a place in the rate that is free now.
+
+        Returns:
+            Whether there was one, the seconds until the next one if not, and those until all of them are free.
+        """
+        name = f"{self._prefix}:caller:{key}"
+        return await self._line.ask(_reservation, "EVAL", _RESERVE, 1, name, rate_per_s, burst, 0)
 
     async def admit_probe(self, key: str, token: str, *, probes: int, lease_s: float) -> bool | None:
         """Tell whether this probe may run: `probes` at once over all replicas, each for `lease_s` at most.
@@ -132,10 +142,10 @@ def _probe_key(call: "Call") -> str:
     return f"probe:{call.provider}:{call.operation.name}"
 
 
-def _reservation(answer: Any) -> tuple[bool, float]:
+def _reservation(answer: Any) -> tuple[bool, float, float]:
     match answer:
-        case [int(taken), int(microseconds)]:
-            return taken == 1, microseconds / 1_000_000
+        case [int(taken), int(wait), int(all_free)]:
+            return taken == 1, wait / 1_000_000, all_free / 1_000_000
         case _:
             raise TypeError(answer)
 

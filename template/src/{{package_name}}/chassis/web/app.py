@@ -1,6 +1,6 @@
 """App: the ASGI application over a container that has already started."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
@@ -15,14 +15,18 @@ from ..metrics import Metrics
 from ..tracing import Tracing
 from . import health
 from .access import Authenticated
+from .bounds import Bounded
 from .browsers import SafeHeaders, shared_with
+from .callers import Addresses
 from .deadline import Deadline
+from .limiting import AddressLimits, PrincipalLimits
 from .metrics import HttpMetrics, Measured
 from .metrics import build_router as metrics_router
 from .openapi import completed
 from .problems import install_problems
+from .rates import CallerLimits
 from .routes import DEFAULT_MAX_BODY_BYTES, refuse_unknown_parameters
-from .settings import HttpSection
+from .settings import HttpSection, LimitsSection
 from .surroundings import QUIET_PATHS, Surroundings
 
 
@@ -43,17 +47,9 @@ def build_app(settings: Settings, features: Sequence[Feature], container: Contai
         telemetry=_server_spans(container),
     )
     app.state.container = container
-    for feature in features:
-        if feature.around is not None:
-            app.add_middleware(feature.around, container)
     scopes: dict[int, str] = {}
-    app.add_middleware(Authenticated, _authentication(container), scopes)
     metrics = container[Metrics] if Metrics in container else Metrics()
-    section = settings[HttpSection]
-    app.add_middleware(Deadline, timeout_s=section.request_timeout_s)
-    app.add_middleware(Surroundings, body_idle_s=section.body_idle_s)
-    app.add_middleware(shared_with, section)
-    app.add_middleware(SafeHeaders, hsts_s=section.hsts_s)
+    _add_layers(app, settings[HttpSection], features, scopes)
     app.add_middleware(Measured, metrics=metrics.of(HttpMetrics))
     install_problems(app)
     capabilities = [feature.name for feature in features if feature.capability]
@@ -65,6 +61,23 @@ def build_app(settings: Settings, features: Sequence[Feature], container: Contai
         # A limit of the whole application would refuse outside of Surroundings, and in plain text.
         app.include_router(router, max_body_size=DEFAULT_MAX_BODY_BYTES)
     return app
+
+
+def _add_layers(app: FastAPI, section: HttpSection, features: Sequence[Feature], scopes: Mapping[int, str]) -> None:
+    """Wrap the application, from the inside out."""
+    container: Container = app.state.container
+    limits = container[CallerLimits] if CallerLimits in container else CallerLimits(LimitsSection())
+    for feature in features:
+        if feature.around is not None:
+            app.add_middleware(feature.around, container)
+    app.add_middleware(PrincipalLimits, limits)
+    app.add_middleware(Authenticated, _authentication(container), scopes)
+    app.add_middleware(AddressLimits, limits, Addresses(section.trusted_proxies))
+    app.add_middleware(Bounded, section)
+    app.add_middleware(Deadline, timeout_s=section.request_timeout_s)
+    app.add_middleware(Surroundings, section)
+    app.add_middleware(shared_with, section)
+    app.add_middleware(SafeHeaders, hsts_s=section.hsts_s)
 
 
 def _authentication(container: Container) -> Authentication:

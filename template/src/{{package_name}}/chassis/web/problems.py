@@ -37,6 +37,7 @@ STATUS: Mapping[str, int] = {
     "unreadable_audio": 422,
     "unsupported_source": 422,
     "precondition_required": 428,
+    "too_many_requests": 429,
     "headers_too_large": 431,
     "internal_error": 500,
     "provider_error": 502,

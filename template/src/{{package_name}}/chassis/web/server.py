@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .connections import guarded
 from .settings import HttpSection
 
 _LAST_WORDS_S = 1.0
@@ -81,7 +82,7 @@ async def serve(app: FastAPI, section: HttpSection, on_stop: Callable[[], None])
         log_config=None,
         access_log=False,
         lifespan="off",
-        http="h11",
+        http=guarded(section),
         ws="none",
         server_header=False,
         proxy_headers=False,  # whom to believe about the caller's address is a setting, see `callers`

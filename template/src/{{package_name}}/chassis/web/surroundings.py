@@ -18,7 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..contracts.context import MAX_KEY_CHARS, Context, current, entered
 from ..contracts.errors import RequestError
 from ..contracts.identity import new_id
+from .arrival import Arrival, LateBodyError
 from .problems import problem
+from .settings import HttpSection
 
 MAX_HEADER_BYTES = 16 * 1024
 
@@ -34,10 +36,10 @@ QUIET_PATHS = ("/livez", "/readyz", "/metrics")
 class Surroundings:
     """Pure ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, body_idle_s: float) -> None:
-        """Wrap an application; a body that pauses longer than `body_idle_s` while it arrives is refused."""
+    def __init__(self, app: ASGIApp, section: HttpSection) -> None:
+        """Wrap an application; the section says how slowly a body may arrive."""
         self._app = app
-        self._body_idle_s = body_idle_s
+        self._section = section
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request in a context of its own."""
@@ -46,7 +48,7 @@ class Surroundings:
             return
         sent = _correlation(scope)
         with entered(Context(sent, traceparent=_traceparent(scope))) as context:
-            exchange = _Exchange(scope, receive, send, self._body_idle_s)
+            exchange = _Exchange(scope, Arrival(receive, self._section), send)
             try:
                 with entered(_steered(scope, context)):
                     await self._serve(exchange)
@@ -77,15 +79,13 @@ class Surroundings:
 class _Exchange:
     """One request and what was answered to it."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, body_idle_s: float) -> None:
+    def __init__(self, scope: Scope, arrival: Arrival, send: Send) -> None:
         self.scope = scope
         self.status: int | None = None
         self.refusal: Response | None = None
         """What is answered in place of the application's words."""
-        self._receive = receive
+        self._arrival = arrival
         self._send = send
-        self._body_idle_s = body_idle_s
-        self._arriving = True
         self._left = False
         self._abandoned = False
         self._complete = False
@@ -100,27 +100,14 @@ class _Exchange:
 
     async def receive(self) -> Message:
         """Pass a message on; a body that does not arrive in time looks to the application like a caller who left."""
-        left_s = current().remaining_s()
-        idle = left_s is None or left_s > self._body_idle_s
         try:
-            async with asyncio.timeout((self._body_idle_s if idle else left_s) if self._arriving else None):
-                message = await self._receive()
-        except TimeoutError:
-            self._arriving = False
-            self.refusal = self._overdue(idle=idle)
+            message = await self._arrival.next()
+        except LateBodyError as late:
+            # What is left of the body is not waited for, so the connection cannot be used again.
+            self.refusal = problem(late.code, late.text, instance=self.scope["path"], headers={"Connection": "close"})
             return {"type": "http.disconnect"}
         self._left = message["type"] == "http.disconnect"
-        self._arriving = bool(message.get("more_body", False))
         return message
-
-    def _overdue(self, *, idle: bool) -> Response:
-        # What is left of the body is not waited for, so the connection cannot be used again.
-        path, last = self.scope["path"], {"Connection": "close"}
-        if idle:
-            text = f"Expected the next part of the body within {self._body_idle_s:g} s."
-            return problem("invalid_request", text, instance=path, headers=last)
-        text = "The time allowed for the request ran out while its body arrived."
-        return problem("deadline_exceeded", text, instance=path, headers=last)
 
     async def send(self, message: Message) -> None:
         """Pass a message on; a bare refusal becomes a problem, and nothing is added to a refusal."""
