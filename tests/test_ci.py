@@ -15,8 +15,8 @@ from rendering import DEFAULT, FULLEST, MINIMAL, Answers, Workshop, run
 from tools import ROOT, uv
 
 CIS = ("github", "gitlab")
-CHANGE = {"lint", "test", "test-lowest"}
-SCHEDULED = {"test-newest", "test-lowest"}
+CHANGE = {"lint", "test", "test-lowest", "secrets", "audit"}
+SCHEDULED = {"test-newest", "test-lowest", "audit"}
 PIN = re.compile(r"^ *- uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 BINARIES = Path(sys.executable).parent
 PAGE = ROOT / "docs/how-to/continuous-integration.md"

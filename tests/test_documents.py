@@ -35,8 +35,8 @@ DATA = ("add-a-resource", "back-up-and-restore", "change-tables", "keep-answers"
 JOBS = ("announce-results", "run-jobs")
 """Guides for a service with jobs; tests/test_job_guides.py follows them."""
 UPDATES = ("update-a-service", "keep-a-fleet", "fork-for-an-organisation", "adopt-the-template", "leave-the-template")
-CHECKS = ("continuous-integration",)
-"""What is run on a change of a service; tests/test_ci.py runs it."""
+CHECKS = ("continuous-integration", "secure-the-supply-chain")
+"""What is run on a change of a service; tests/test_ci.py and tests/test_supply_chain.py run it."""
 OTHERS = ("maintain-the-template", "remove-an-object", *UPDATES, *DATA, *JOBS, *CHECKS)
 """The first is about this repository, all others have tests of their own."""
 GUIDES = [page for page in sorted(HOW_TO.glob("*.md")) if page.stem not in OTHERS]

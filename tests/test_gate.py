@@ -37,7 +37,8 @@ pytestmark = pytest.mark.gate
 
 RECIPES = {"setup", "dev", "check", "fmt", "test-unit", "test-integration"}
 GUARD = "template update"
-HOOKS = {"pre-commit": {GUARD, "ruff check", "ruff format", "mypy", "lint-imports"}, "pre-push": {"pytest"}}
+SECRETS = "secrets"
+HOOKS = {"pre-commit": {GUARD, SECRETS, "ruff check", "ruff format", "mypy", "lint-imports"}, "pre-push": {"pytest"}}
 START_TIMEOUT_S = 60
 ON_POSTGRESQL = """
 import os
@@ -167,9 +168,9 @@ def test_hooks_are_green(repository: Path, tmp_path: Path, stage: str) -> None:
 
 
 def test_hooks_are_the_checks_of_the_gate(repository: Path) -> None:
-    """Both stages together run the commands of `just check`, word by word; one more looks at updates."""
+    """Both stages together run the commands of `just check`, word by word; two more look at updates and for secrets."""
     config = yaml.safe_load((repository / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
-    hooked = {hook["entry"].removeprefix("uv run --frozen ") for hook in config["repos"][0]["hooks"][1:]}
+    hooked = {hook["entry"].removeprefix("uv run --frozen ") for hook in config["repos"][0]["hooks"][2:]}
     said = just(repository, "--dry-run", "check").stderr
     assert set(said.splitlines()) == hooked
 
