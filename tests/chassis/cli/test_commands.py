@@ -1,12 +1,12 @@
 """Commands: results on stdout, everything else on stderr, and an exit code that says which."""
 
 import json
-from collections.abc import Callable
 
 import pytest
 
 from chassis.cli.service import RUNTIME, run
 from object_service.chassis.cli import main
+from object_service.chassis.container import Stopping
 from object_service.chassis.web import server
 from object_service.chassis.web.server import AddressError, PortInUseError
 from object_service.chassis.web.settings import HttpSection
@@ -209,8 +209,8 @@ class _Server:
         self.sections: list[HttpSection] = []
         self._error = error
 
-    async def __call__(self, app: object, section: HttpSection, on_stop: Callable[[], None]) -> None:
-        del app, on_stop
+    async def __call__(self, app: object, section: HttpSection, stopping: Stopping) -> None:
+        del app, stopping
         self.sections.append(section)
         if self._error is not None:
             raise self._error

@@ -86,6 +86,17 @@ async def test_all_pings_are_asked_each_time() -> None:
         assert [503, 200] == [(await client.get("/readyz")).status_code for _ in range(2)]
 
 
+async def test_a_service_about_to_stop_is_not_ready() -> None:
+    """Nothing is asked any more: whoever sends requests should look elsewhere."""
+    container = _container(database=_hangs)
+    container.stopping.announce()
+    async with client_of(container) as client:
+        ready, alive = [await client.get(path) for path in ("/readyz", "/livez")]
+
+    assert (503, {"status": "draining"}) == (ready.status_code, ready.json())
+    assert 200 == alive.status_code
+
+
 @pytest.mark.parametrize("mode", ["in_process", "durable"])
 async def test_info_tells_what_runs_here(mode: str) -> None:
     """Exactly the keys of the contract; capabilities are the features that call themselves so."""

@@ -12,7 +12,7 @@ import pytest
 
 from chassis.web.app import FEATURES, problem_of
 from object_service.chassis.config.loading import load
-from object_service.chassis.container import Container
+from object_service.chassis.container import Container, Stopping
 from object_service.chassis.web.app import build_app
 from object_service.chassis.web.server import AddressError, PortInUseError, serve
 from object_service.chassis.web.settings import HttpSection
@@ -26,8 +26,9 @@ async def served(
 ) -> AsyncIterator[tuple[httpx2.AsyncClient, asyncio.Task[None]]]:
     """Serve until the block ends; yield a client of the address that the log names."""
     caplog.set_level(logging.INFO)
-    app = build_app(load(FEATURES), FEATURES, container or Container())
-    task = asyncio.create_task(serve(app, section, lambda: None))
+    container = container or Container()
+    app = build_app(load(FEATURES), FEATURES, container)
+    task = asyncio.create_task(serve(app, section, container.stopping))
     try:
         async with asyncio.timeout(10):
             while not (started := [record for record in caplog.records if record.message == "server_started"]):  # noqa: ASYNC110 - only a line tells
@@ -85,6 +86,22 @@ async def test_a_request_that_never_ends_does_not_keep_the_server(caplog: pytest
     assert [] == [record for record in caplog.records if record.exc_info]
 
 
+async def test_a_server_that_drains_serves_on(caplog: pytest.LogCaptureFixture) -> None:
+    """What waits for the end goes on meanwhile; answers tell their callers to come back on another connection."""
+    container = Container()
+    async with served(caplog, HttpSection(port=0, drain_s=600), container) as (client, task):
+        assert "connection" not in (await client.get("/livez")).headers
+        signal.raise_signal(signal.SIGINT)
+        answer = await client.get("/livez")
+
+        assert (200, "close") == (answer.status_code, answer.headers["connection"])
+        assert (True, False) == (container.stopping.announced, container.stopping.begun)
+        assert not task.done()
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.wait_for(task, 10)
+        assert container.stopping.begun
+
+
 async def test_a_second_interrupt_ends_at_once(caplog: pytest.LogCaptureFixture) -> None:
     """Who presses Ctrl-C twice does not want to wait."""
     container = Container()
@@ -107,7 +124,7 @@ async def test_a_taken_port_is_told() -> None:
         port = other.getsockname()[1]
         app = build_app(load(FEATURES), FEATURES, Container())
         with pytest.raises(PortInUseError, match=rf"127\.0\.0\.1:{port} cannot be bound \(Address already in use\)"):
-            await serve(app, HttpSection(port=port), lambda: None)
+            await serve(app, HttpSection(port=port), Stopping())
 
 
 @pytest.mark.parametrize("host", ["256.1.1.1.", "x" * 70, "a..b", "203.0.113.1"])
@@ -116,6 +133,6 @@ async def test_an_impossible_host_is_told(host: str) -> None:
     app = build_app(load(FEATURES), FEATURES, Container())
 
     with pytest.raises(AddressError, match="cannot be bound") as caught:
-        await serve(app, HttpSection(host=host, port=0), lambda: None)
+        await serve(app, HttpSection(host=host, port=0), Stopping())
 
     assert AddressError is caught.type

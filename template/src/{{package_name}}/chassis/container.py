@@ -13,9 +13,15 @@ class Stopping:
     def __init__(self) -> None:
         """Begin running."""
         self._event = asyncio.Event()
+        self.announced = False
+
+    def announce(self) -> None:
+        """Tell that the end is near: everything goes on, but whoever sends requests should look elsewhere."""
+        self.announced = True
 
     def begin(self) -> None:
         """Wake everybody; from any thread that runs the event loop."""
+        self.announce()
         self._event.set()
 
     @property

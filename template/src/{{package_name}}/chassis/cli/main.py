@@ -106,7 +106,7 @@ def _serve(session: Session, arguments: dict[tuple[str, ...], Any]) -> None:
             _log_oddities(checked)
             _log_access(container[Authentication], checked.environment)
             app = build_app(checked, session.runtime.features, container)
-            await serve(app, checked[HttpSection], container.stopping.begin)
+            await serve(app, checked[HttpSection], container.stopping)
 
     try:
         asyncio.run(started())

@@ -29,9 +29,9 @@ class Check(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether everything that the service owns answers."""
+    """Whether everything that the service owns answers; `draining` from SIGTERM on."""
 
-    status: Literal["ok", "failed"]
+    status: Literal["ok", "failed", "draining"]
     checks: dict[str, Check] | None = None
 
 
@@ -63,6 +63,8 @@ def build_router(settings: Settings, container: Container, capabilities: list[st
     )
     async def readyz() -> Response:
         """Ask everything the service owns whether it answers; which of it does not is told to operators."""
+        if container.stopping.announced:
+            return json_response({"status": "draining"}, status=503)
         names = list(container.pings)
         alive = await asyncio.gather(*(_alive(name, container.pings[name]) for name in names))
         checks = {name: {"status": "ok" if ok else "failed"} for name, ok in zip(names, alive, strict=True)}

@@ -5,16 +5,17 @@ import errno
 import logging
 import signal
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import override
 
 import uvicorn
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..container import Stopping
 from .connections import guarded
+from .draining import last_connections, wait_while
 from .settings import HttpSection
 
 _LAST_WORDS_S = 1.0
@@ -36,11 +37,12 @@ class PortInUseError(AddressError):
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready, and leaves without the signal's own exit code."""
+    """Says when it is ready, loses nobody at the end, and leaves without the signal's own exit code."""
 
-    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, stopping: Stopping, drain_s: float) -> None:
         super().__init__(config)
-        self._on_stop = on_stop
+        self._stopping = stopping
+        self._drain_s = drain_s
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -52,6 +54,7 @@ class _Server(uvicorn.Server):
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._drain(sockets or [])
         await super().shutdown(sockets)
         if self.server_state.tasks:
             # They were cancelled; each still says so to its caller and to the log.
@@ -67,18 +70,24 @@ class _Server(uvicorn.Server):
                 task.get_loop().call_soon_threadsafe(task.cancel)
         if not self.should_exit:
             self.should_exit = True
-            asyncio.get_running_loop().call_soon_threadsafe(self._on_stop)
+            self._stopping.announce()
+
+    async def _drain(self, listeners: list[socket.socket]) -> None:
+        """Serve on for the time of the drain, then let nobody in; a second interrupt ends both."""
+        await wait_while(lambda: not self.force_exit, self._drain_s)
+        self._stopping.begin()
+        await last_connections(listeners, self.server_state.connections, lambda: self.force_exit)
 
 
-async def serve(app: FastAPI, section: HttpSection, on_stop: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT, of which `on_stop` is told; accepted requests are answered first.
+async def serve(app: FastAPI, section: HttpSection, stopping: Stopping) -> None:
+    """Serve until SIGTERM or SIGINT, and tell `stopping` of it; accepted requests are answered first.
 
     Raises:
         AddressError: if the address cannot be bound; PortInUseError if it is taken.
     """
     listener = _bind(section.host, section.port)
     config = uvicorn.Config(
-        _calmly(app),
+        _calmly(app, stopping),
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -89,17 +98,25 @@ async def serve(app: FastAPI, section: HttpSection, on_stop: Callable[[], None])
         timeout_graceful_shutdown=max(1, round(section.shutdown_s)),
     )
     with listener:
-        await _Server(config, on_stop).serve([listener])
+        await _Server(config, stopping, section.drain_s).serve([listener])
     _log.info("server_stopped")
 
 
-def _calmly(app: ASGIApp) -> ASGIApp:
-    """Return the application so that cancelling a request ends it without a word of the server's own."""
+def _calmly(app: ASGIApp, stopping: Stopping) -> ASGIApp:
+    """Return the application so that a request which is cancelled ends without a word of the server's own.
+
+    Answers on the way to the end tell their callers to come back on another connection.
+    """
 
     async def calm(scope: Scope, receive: Receive, send: Send) -> None:
+        async def last(message: Message) -> None:
+            if stopping.announced and message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", []), (b"connection", b"close")]}
+            await send(message)
+
         # The last step of a task: there is nobody above who would have to learn of the cancellation.
         with suppress(asyncio.CancelledError):
-            await app(scope, receive, send)
+            await app(scope, receive, last)
 
     return calm
 

@@ -81,11 +81,17 @@ class HttpSection(Section):
         description="Longest time from the last part of a request to the first part of its answer, in seconds; "
         "`X-Request-Timeout` can only shorten it.",
     )
+    drain_s: float = Field(
+        default=0,
+        ge=0,
+        description="How long requests are still taken after SIGTERM while `/readyz` answers 503, in seconds: as long "
+        "as a load balancer takes to notice.",
+    )
     shutdown_s: float = Field(
         default=25,
         gt=0,
-        description="How long accepted requests may take to finish after SIGTERM, in seconds; the platform's grace, "
-        "often 30 s, has to be longer.",
+        description="How long accepted requests may take to finish after that, in seconds; the platform's grace, often "
+        "30 s, has to be longer than both.",
     )
     cors_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = Field(
         default=(),
