@@ -16,6 +16,8 @@ from .features import Feature, own_middlewares
 from .identity import SERVICE, service_version
 from .logs import LogSection, configure_logging
 from .metrics import Metrics
+from .outgoing.fetching import install as install_outgoing
+from .outgoing.settings import OutgoingSection
 from .redaction import know, secrets_in
 from .redis import RedisSection, open_redis
 from .resilience.assembly import Surroundings
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 OWN_FEATURES = (
     Feature(name="http", section=HttpSection),
     Feature(name="log", section=LogSection),
+    Feature(name="outgoing", section=OutgoingSection, install=install_outgoing),
     Feature(name="limits", section=LimitsSection),
     Feature(name="redis", section=RedisSection),
     Feature(name="auth", section=AuthSection, install=install_authentication),

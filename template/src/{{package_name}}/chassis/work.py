@@ -9,11 +9,11 @@ import shutil
 import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from .contracts.context import current, entered
 from .contracts.envelope import Envelope, Failed, Pending, Succeeded
@@ -133,8 +133,7 @@ def keeping(container: "Container") -> Keep:
 
 _PIECE_BYTES = 1024 * 1024
 _FORGOTTEN_S = 7 * 24 * 3600
-_PREFIX, _UPLOADS = f"{SERVICE}-spool-", "uploads"
-_UPLOAD = f"{SERVICE}-upload-"
+_PREFIX, _UPLOADS, _UPLOAD = f"{SERVICE}-spool-", "uploads", f"{SERVICE}-upload-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,19 +174,27 @@ class Spool:
 
     async def store(self, source: BinaryIO) -> SpooledFile:
         """Copy a stream to a new file, piece by piece."""
-        return await asyncio.to_thread(self._copy, source)
+        return await self.store_pieces(_pieces_of(source))
 
-    def _copy(self, source: BinaryIO) -> SpooledFile:
+    async def store_pieces(self, pieces: AsyncIterable[bytes]) -> SpooledFile:
+        """Write what arrives to a new file; of what breaks off, nothing stays."""
         digest, size = hashlib.sha256(), 0
+        target = await asyncio.to_thread(self._begin)
+        with ExitStack() as undo:
+            undo.callback(Path(target.name).unlink, missing_ok=True)
+            with target:
+                async for piece in pieces:
+                    digest.update(piece)
+                    size += len(piece)
+                    await asyncio.to_thread(target.write, piece)
+            undo.pop_all()
+        return SpooledFile(Path(target.name), size, digest.hexdigest())
+
+    def _begin(self) -> IO[bytes]:
         if self._folder is None:
             self._files.mkdir(0o700, parents=True, exist_ok=True)
             _remove_older(self._files, time.time() - _FORGOTTEN_S)
-        with tempfile.NamedTemporaryFile(dir=self._files, prefix=_UPLOAD, delete=False) as target:
-            while piece := source.read(_PIECE_BYTES):
-                digest.update(piece)
-                size += len(piece)
-                target.write(piece)
-        return SpooledFile(Path(target.name), size, digest.hexdigest())
+        return tempfile.NamedTemporaryFile(dir=self._files, prefix=_UPLOAD, delete=False)
 
     async def discard(self, path: Path) -> None:
         """Delete a stored file; one that is gone already is fine."""
@@ -198,6 +205,11 @@ class Spool:
         if self._folder is not None:
             await asyncio.to_thread(self._folder.cleanup)
         self._lock.close()
+
+
+async def _pieces_of(source: BinaryIO) -> AsyncGenerator[bytes]:
+    while piece := await asyncio.to_thread(source.read, _PIECE_BYTES):
+        yield piece
 
 
 def _lock(folder: Path, until: ExitStack) -> None:

@@ -38,6 +38,7 @@ class DiarizationSection(LongWorkSection):
     provider: str = Field(default="energy", description="Name of the provider that answers when a request names none.")
     max_upload_bytes: int = Field(default=500 * 1024 * 1024, ge=1, description="Largest upload, in bytes.")
     max_duration_s: float = Field(default=7200, gt=0, description="Longest recording, in seconds.")
+    fetch_urls: bool = Field(default=False, description="Accept `audio_url`, which the service fetches itself.")
     params: DiarizationDefaults = Field(
         default=DiarizationDefaults(), description="Params where a request states nothing."
     )
@@ -85,7 +86,8 @@ def router(settings: Settings) -> "APIRouter":
     """Return the routes."""
     from ..transport.http.diarization import build_router  # noqa: PLC0415 - brings the web framework
 
-    return build_router(settings[DiarizationSection].max_upload_bytes)
+    section = settings[DiarizationSection]
+    return build_router(section.max_upload_bytes, fetch_urls=section.fetch_urls)
 
 
 FEATURE = Feature(

@@ -9,6 +9,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from ...chassis.contracts.envelope import Envelope, Failed, Pending
 from ...chassis.contracts.errors import RequestError
+from ...chassis.outgoing.fetching import Fetcher
 from ...chassis.web.access import SIGNED
 from ...chassis.web.problems import validation_problem
 from ...chassis.web.routes import PROBLEMS, REF_TEMPLATE, finished, json_response, media_type, provided, read_body
@@ -54,6 +55,7 @@ class NotificationReceived(BaseModel):
 
 type Service = Annotated[DiarizationService, Depends(provided(DiarizationService))]
 type Uploads = Annotated[Spool, Depends(provided(Spool))]
+type Sources = Annotated[Fetcher, Depends(provided(Fetcher))]
 
 _BODY: dict[str, Any] = {
     "requestBody": {
@@ -77,8 +79,8 @@ _BODY: dict[str, Any] = {
 }
 
 
-def build_router(max_upload_bytes: int) -> APIRouter:
-    """Return the routes; a larger upload is refused while it arrives."""
+def build_router(max_upload_bytes: int, *, fetch_urls: bool) -> APIRouter:
+    """Return the routes; a larger recording is refused while it arrives, and one elsewhere without `fetch_urls`."""
     router = APIRouter(prefix="/v1/diarizations", tags=["diarization"])
 
     @router.post(
@@ -89,19 +91,19 @@ def build_router(max_upload_bytes: int) -> APIRouter:
         openapi_extra=_BODY,
         max_body_size=max_upload_bytes + _MULTIPART_OVERHEAD_BYTES,
     )
-    async def start(request: Request, service: Service, spool: Uploads) -> Response:
+    async def start(request: Request, service: Service, spool: Uploads, sources: Sources) -> Response:
         """Accept a recording; the answer says where to look for the result."""
         if media_type(request, "multipart/form-data", "application/json") == "application/json":
-            return await _refuse_source(request)
-        async with request.form(max_files=1, max_fields=len(_TEXT_FIELDS)) as form:
-            upload, provider, params = _parts(form)
-            if (upload.size or 0) > max_upload_bytes:
-                message = f"The file is larger than {max_upload_bytes} bytes."
-                raise RequestError(message, code="body_too_large", pointer="/file")
+            (url, provider, params), pointer = await _source(request, fetch_urls=fetch_urls), "/audio_url"
             service.check(provider=provider, params=params)
-            stored = await spool.store(upload.file)
+            stored = await sources.fetch(url, spool, max_bytes=max_upload_bytes, pointer=pointer)
+        else:
+            async with request.form(max_files=1, max_fields=len(_TEXT_FIELDS)) as form:
+                (upload, provider, params), pointer = _parts(form, max_upload_bytes), "/file"
+                service.check(provider=provider, params=params)
+                stored = await spool.store(upload.file)
         audio = AudioFile(stored.path, stored.bytes, stored.sha256, temporary=True)
-        return _accepted(await service.start(audio, provider=provider, params=params))
+        return _accepted(await service.start(audio, provider=provider, params=params), pointer)
 
     @router.get("/{id}", response_model=Envelope[Diarization], responses=PROBLEMS)
     async def get(id: str, service: Service) -> Response:  # noqa: A002 - the name of the path parameter
@@ -133,23 +135,25 @@ def _add_webhook(router: APIRouter) -> None:
         return json_response(NotificationReceived().model_dump())
 
 
-def _accepted(envelope: Pending | Failed) -> Response:
+def _accepted(envelope: Pending | Failed, pointer: str) -> Response:
     if isinstance(envelope, Failed):
-        return finished(envelope, "/file" if envelope.error.code == "unreadable_audio" else None)
+        return finished(envelope, pointer if envelope.error.code == "unreadable_audio" else None)
     headers = {"Location": f"/v1/diarizations/{envelope.id}", "Retry-After": "1"}
     return json_response(envelope, status=202, headers=headers)
 
 
-async def _refuse_source(request: Request) -> Response:
+async def _source(request: Request, *, fetch_urls: bool) -> tuple[str, str | None, DiarizationParams | None]:
     try:
-        DiarizationSourceBody.model_validate_json(await read_body(request))
+        source = DiarizationSourceBody.model_validate_json(await read_body(request))
     except ValidationError as error:
         raise validation_problem(error) from None
+    if fetch_urls:
+        return source.audio_url, source.provider, source.params.to_params()
     message = "Recordings are accepted as uploads only; send multipart/form-data with a part named 'file'."
     raise RequestError(message, code="unsupported_source", pointer="/audio_url")
 
 
-def _parts(form: FormData) -> tuple[UploadFile, str | None, DiarizationParams | None]:
+def _parts(form: FormData, max_bytes: int) -> tuple[UploadFile, str | None, DiarizationParams | None]:
     for name in form:
         if name not in ("file", *_TEXT_FIELDS):
             message = f"No field is named {name[:64]!r}; expected file, provider, params."
@@ -160,6 +164,8 @@ def _parts(form: FormData) -> tuple[UploadFile, str | None, DiarizationParams | 
     if not isinstance(upload, UploadFile):
         message = "Expected a part named 'file' with a file name."
         raise RequestError(message, pointer="/file")
+    if (upload.size or 0) > max_bytes:
+        raise RequestError(f"The file is larger than {max_bytes} bytes.", code="body_too_large", pointer="/file")
     provider, params = (form.get(name) for name in _TEXT_FIELDS)
     if isinstance(provider, UploadFile) or isinstance(params, UploadFile):
         message = "Expected provider and params as text."
