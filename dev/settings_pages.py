@@ -13,7 +13,7 @@ _PAGES = {
     "docs/settings.md.jinja": ("##", ()),
     ".env.example.jinja": ("# ---", ("--format", "env")),
 }
-_EVERYTHING = ("--data", "capabilities=[database, jobs]")
+_EVERYTHING = ("--data", "capabilities=[database, jobs, oidc]")
 _GENAI, _DIARIZATION = "'genai' in objects", "'diarization' in objects"
 _CONDITIONS = {
     "genai": _GENAI,
@@ -26,6 +26,7 @@ _CONDITIONS = {
     "every provider": "objects",
     "database": "'database' in chosen_capabilities",
     "jobs": "'jobs' in chosen_capabilities",
+    "oidc": "'oidc' in chosen_capabilities",
 }
 """The condition under which a group of settings exists; groups without one always do."""
 

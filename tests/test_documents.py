@@ -37,7 +37,9 @@ JOBS = ("announce-results", "run-jobs")
 UPDATES = ("update-a-service", "keep-a-fleet", "fork-for-an-organisation", "adopt-the-template", "leave-the-template")
 CHECKS = ("continuous-integration", "secure-the-supply-chain")
 """What is run on a change of a service; tests/test_ci.py and tests/test_supply_chain.py run it."""
-OTHERS = ("maintain-the-template", "remove-an-object", *UPDATES, *DATA, *JOBS, *CHECKS)
+CALLERS = ("rotate-keys", "use-tokens")
+"""Who may call; tests/test_authentication.py and tests/test_oidc.py hold a service against them."""
+OTHERS = ("maintain-the-template", "remove-an-object", *UPDATES, *DATA, *JOBS, *CHECKS, *CALLERS)
 """The first is about this repository, all others have tests of their own."""
 GUIDES = [page for page in sorted(HOW_TO.glob("*.md")) if page.stem not in OTHERS]
 CONTINUES = {"stream-answers": "add-an-http-provider"}

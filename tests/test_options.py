@@ -30,7 +30,7 @@ CI = {
     "gitlab": {".gitlab-ci.yml", "renovate.json"},
     "none": set[str](),
 }
-OPTIONS = ("genai", "diarization", "database", "jobs")
+OPTIONS = ("genai", "diarization", "database", "jobs", "oidc")
 GONE_WITH = {"database": {"jobs"}}
 """What cannot be without an option."""
 WITHOUT = {
@@ -38,6 +38,7 @@ WITHOUT = {
     "diarization": {**FULLEST, **ONLY_GENAI},
     "database": DEFAULT,
     "jobs": WITH_DATABASE,
+    "oidc": {"capabilities": ["database", "jobs"]},
 }
 TOKENS = {
     "genai": r"gen_?ai|(?<!typer\.)\becho\b|openai|prompt|\bgenerations?\b|\bgenerate\b|(?<!add_)completion"
@@ -45,6 +46,7 @@ TOKENS = {
     "diarization": r"diariz|energy|numpy|wav\b|multipart|speaker|(?<!, )\brecording\b(?![(:])|audio|spool|upload",
     "database": r"database|sqlalchemy|sqlite|postgres|alembic|\bmigrat|/v1/recordings|\bsql\b",
     "jobs": r"dbos|my-service (jobs|worker)|capabilities[./]jobs|JOBS__",
+    "oidc": r"oidc|joserfc|\bjwt\b|identity provider",
 }
 SAME = (".template/", "docs/ownership.md")
 """What updates go by is the same for all answers: it has to know what other answers bring."""
@@ -65,21 +67,30 @@ ALLOWED = {
     ("diarization", "docs/settings.md"): "as above",
     ("database", ".importlinter"): "domain and service never import sqlalchemy, whoever brings it",
     ("database", "scaffolds/new.py"): "names that capabilities give to settings, commands and tables are reserved",
+    ("oidc", "scaffolds/new.py"): "as above",
     ("database", "tests/proofs/test_promises.py"): "a password in a URL is masked, wherever it leads",
     ("diarization", "tests/proofs/test_processes.py"): "numpy must not be imported, whoever brings it",
 }
-COMMANDS = {"genai": {"generate"}, "diarization": {"diarize"}, "database": {"migrate"}, "jobs": {"jobs", "worker"}}
+COMMANDS = {
+    "genai": {"generate"},
+    "diarization": {"diarize"},
+    "database": {"migrate"},
+    "jobs": {"jobs", "worker"},
+    "oidc": set(),
+}
 ROUTES = {
     "genai": ("/v1/generations",),
     "diarization": ("/v1/diarizations",),
     "database": ("/v1/recordings", "/v1/audit", "/v1/envelopes"),
     "jobs": ("/v1/jobs",),
+    "oidc": (),
 }
 DEPENDENCIES = {
     "genai": {"jsonschema-rs"},
     "diarization": {"numpy", "python-multipart"},
     "database": {"aiosqlite", "alembic", "asyncpg", "sqlalchemy"},
     "jobs": {"dbos"},
+    "oidc": {"joserfc"},
 }
 COMMON_ROUTES = {"/livez", "/readyz", "/metrics", "/info"}
 CASES = [
@@ -88,7 +99,8 @@ CASES = [
     pytest.param(ONLY_DIARIZATION, {"diarization"}, id="diarization"),
     pytest.param(MINIMAL, set(), id="none"),
     pytest.param(WITH_DATABASE, {"genai", "diarization", "database"}, id="database"),
-    pytest.param({**MINIMAL, **FULLEST}, {"database", "jobs"}, id="capabilities"),
+    pytest.param({**MINIMAL, **FULLEST}, {"database", "jobs", "oidc"}, id="capabilities"),
+    pytest.param({**MINIMAL, "capabilities": ["oidc"]}, {"oidc"}, id="oidc"),
     pytest.param({**MINIMAL, "capabilities": ["jobs"]}, {"database", "jobs"}, id="jobs"),
 ]
 

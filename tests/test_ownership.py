@@ -9,7 +9,7 @@ from ownership_page import page
 from rendering import OBJECTS, Answers, Workshop, files
 from tools import ROOT
 
-CAPABILITIES: tuple[list[str], ...] = ([], ["database"], ["jobs"])
+CAPABILITIES: tuple[list[str], ...] = ([], ["database"], ["jobs"], ["oidc"])
 EVERYTHING: list[Answers] = [
     {"objects": objects, "capabilities": capabilities, "ci": ci}
     for (objects, capabilities), ci in zip(

@@ -45,7 +45,10 @@ def known(version: str, answers: Answers) -> Answers:
     """Return the answers that a release asks for."""
     if version == NAMED[0]:
         return {name: answer for name, answer in answers.items() if name != "capabilities"}
-    return answers if version != LATER or answers is not FULLEST else {"capabilities": ["database"]}
+    if answers is not FULLEST:
+        return answers
+    gone = {LATER: "jobs", NEXT: ""}.get(version, "oidc")
+    return {"capabilities": [name for name in FULLEST["capabilities"] if name != gone]}
 
 
 def texts(project: Path) -> dict[str, bytes]:

@@ -15,6 +15,8 @@ from object_service.chassis.config.sources import SettingPath
 
 _BY_FIELD: Mapping[str, str] = {
     "breaker.ratio": "0.25",
+    "oidc.algorithms": '["ES256"]',
+    "oidc.scope_map": '{"staff": ["genai"]}',
     "database.url": "sqlite:///another.db",
     "fallback.name": "other",
     "fallback.type": "stale",  # a provider would need a name
