@@ -104,16 +104,16 @@ async def test_the_surroundings_of_the_call_go_along() -> None:
         seen.append(request.headers)
         return httpx2.Response(200)
 
-    with entered(Context("3f0c", "key-1", "00-trace").shortened(5)):
+    with entered(Context("3f0c", "key-1", "00-trace", tracestate="a=1").shortened(5)):
         await _post(handler)
     with entered(Context("3f0d")):
         await _post(handler)
 
-    names = ("x-request-id", "idempotency-key", "traceparent")
-    assert ["3f0c", "key-1", "00-trace"] == [seen[0][name] for name in names]
+    names = ("x-request-id", "idempotency-key", "traceparent", "tracestate")
+    assert ["3f0c", "key-1", "00-trace", "a=1"] == [seen[0][name] for name in names]
     assert 4 < float(seen[0]["x-request-timeout"]) <= 5
     assert "3f0d" == seen[1]["x-request-id"]
-    assert not {"idempotency-key", "traceparent", "x-request-timeout"} & set(seen[1])
+    assert not {"idempotency-key", "traceparent", "tracestate", "x-request-timeout"} & set(seen[1])
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e-9, 0.0004, 0.3])

@@ -141,6 +141,7 @@ def test_a_line_says_when_where_and_what() -> None:
         "logger": "a.child",
         "service": "object-service",
         "correlation_id": "3f0c",
+        "trace_id": "993fbc432b4f7f5a2122710cb98bcb12",
         "count": 3,
     } == line
 
@@ -163,15 +164,15 @@ def test_the_correlation_id_is_redacted(given_: str, written: str) -> None:
     assert written == line["correlation_id"]
 
 
-def test_a_trace_is_named_where_there_is_one() -> None:
-    """With the id that the caller's tracing knows, from the header of the request."""
+def test_every_line_of_a_call_names_its_trace() -> None:
+    """With the id that the caller's tracing knows, or the one that belongs to the correlation id."""
     trace = "0af7651916cd43dd8448eb211c80319c"
     with entered(Context("c", traceparent=f"00-{trace}-b7ad6b7169203331-01")):
         traced = _one_line(lambda logger: logger.error("it_happened"))
     with entered(Context("c")):
         plain = _one_line(lambda logger: logger.error("it_happened"))
 
-    assert (trace, False) == (traced["trace_id"], "trace_id" in plain)
+    assert (trace, Context("c").trace_id) == (traced["trace_id"], plain["trace_id"])
 
 
 def test_an_exception_brings_its_trace() -> None:

@@ -9,6 +9,7 @@ from object_service.chassis.redaction import redact_text
 PIECES = (
     *("a", "a.", "a@", "a@b.", "1 ", "+1", "&a", "?a", "://", "a://b:", "http://a:", "http://a", "https://a@"),
     *("eyJaaaaaa-", "eyJaaaaaa.", 'token="', "secret-a-", "auth: ", "dsn=", "session_", "tokens", "ghs_", "AKIA"),
+    *("1 1", "4-", "4111 1111 1111 1111 ", "4111111111111111", "+1 (555) ", "555-", "(555) 123-4567"),
     *("-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "-----BEGIN PRIVATE KEY-----a-", "-", "a-"),
 )
 

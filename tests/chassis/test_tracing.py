@@ -1,5 +1,6 @@
 """Tracing is on when the environment names a place for traces, and costs nothing otherwise."""
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -16,9 +17,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from chassis.cli.service import RUNTIME
 from chassis.doubles import Greeter
 from object_service.chassis import tracing
+from object_service.chassis.contracts.context import Context, entered
 from object_service.chassis.contracts.providers import Providers
 from object_service.chassis.resilience.assembly import Surroundings
-from object_service.chassis.tracing import Tracing, opened, tracing_wanted
+from object_service.chassis.tracing import Tracing, credentials_in, opened, tracing_wanted
 from object_service.chassis.web.app import build_app
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -143,6 +145,68 @@ async def test_spans_reach_the_endpoint_by_the_end(collector: Collector, monkeyp
         for attribute in resource.resource.attributes
     }
     assert ("object-service", "0.0.0") == (attributes["service.name"], attributes["service.version"])
+
+
+PLANTED = "Qh4ckm3now9Q"
+
+
+async def test_no_span_carries_a_secret(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wrote it: names, attributes, events, exceptions, links and the status are redacted on their way out."""
+    monkeypatch.setenv(ENDPOINT, f"http://127.0.0.1:{collector.server_port}")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", f"api_key={PLANTED},team=blue")
+
+    async with opened({ENDPOINT: "x"}) as found:
+        assert found is not None
+        tracer = found.provider.get_tracer("test")
+        with contextlib.suppress(ValueError), tracer.start_as_current_span(f"GET /?token={PLANTED}") as span:
+            span.set_attributes({"db.password": PLANTED, "hosts": [f"https://a:{PLANTED}@h"], "count": 3})
+            span.set_attribute("url.query", f"key={PLANTED}&page=2")
+            span.add_event("sent", {"headers": f"Authorization: Bearer {PLANTED}"})
+            span.add_link(span.get_span_context(), {"cookie": PLANTED})
+            raise ValueError(f"password={PLANTED}")
+
+    (request,) = collector.requests
+    assert PLANTED not in str(request)
+    assert PLANTED.encode() not in request.SerializeToString()
+    (sent,) = request.resource_spans[0].scope_spans[0].spans
+    attributes = {attribute.key: attribute.value for attribute in sent.attributes}
+    assert (3, "key=********&page=2") == (attributes["count"].int_value, attributes["url.query"].string_value)
+    assert ["sent", "exception"] == [event.name for event in sent.events]
+    assert ("ValueError: password=********", 1) == (sent.status.message, len(sent.links))
+
+
+async def test_a_trace_that_begins_here_has_the_id_of_the_log(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a command or a job that nobody asked for over HTTP; a caller's trace goes on, its state included."""
+    monkeypatch.setenv(ENDPOINT, f"http://127.0.0.1:{collector.server_port}")
+    trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    async with RUNTIME.started(RUNTIME.load()) as container:
+        providers: Providers[Greeter] = container[Providers]
+        port = providers.choose(None).port
+        with entered(Context("c")) as context:
+            await port.greet("x")
+        with entered(Context("d", traceparent=f"00-{trace}-{parent}-01", tracestate="a=1")):
+            await port.greet("x")
+
+    found = [span for r in collector.requests for s in r.resource_spans for o in s.scope_spans for span in o.spans]
+    calls = [(span.trace_id.hex(), span.trace_state) for span in found if span.name == "adapter.call"]
+    assert [(context.trace_id, ""), (trace, "a=1")] == calls
+
+
+@pytest.mark.parametrize(
+    ("expected", "environment"),
+    [
+        ([], {}),
+        (["abc"], {"OTEL_EXPORTER_OTLP_HEADERS": "x-api-key=abc"}),
+        (["a", "b"], {"OTEL_EXPORTER_OTLP_HEADERS": "x=a, y=b"}),
+        (["Bearer a"], {"OTEL_EXPORTER_OTLP_TRACES_HEADERS": "Authorization=Bearer%20a,"}),
+    ],
+    ids=["none", "one", "two", "encoded"],
+)
+def test_credentials_of_the_exporter_are_known(expected: list[str], environment: Mapping[str, str]) -> None:
+    """They stand in variables of OpenTelemetry, which no setting of the service names."""
+    assert set(expected) <= set(credentials_in(environment))
 
 
 async def test_the_environment_names_the_service(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:

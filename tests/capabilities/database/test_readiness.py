@@ -17,12 +17,16 @@ from object_service.capabilities.database.database import Database
 from object_service.capabilities.database.migrating import upgrade
 from object_service.capabilities.database.readiness import Readiness
 from object_service.chassis.contracts.errors import StorageUnavailableError
+from object_service.chassis.identity import ENV_PREFIX
 from object_service.chassis.runtime import Runtime
 
 
-async def test_a_service_is_ready_once_it_was_migrated(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_service_is_ready_once_it_was_migrated(
+    database_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before `migrate` the service is not ready, and its log says what to do; afterwards it needs no restart."""
     all_chains()  # imports that may take longer than a probe waits
+    monkeypatch.setenv(f"{ENV_PREFIX}HTTP__READY_HOLD_S", "0")
     async with served(database_url, tables=False) as (client, container):
         answer = await client.get("/readyz")
         assert (503, {"database": {"status": "failed"}}) == (answer.status_code, answer.json()["checks"])
@@ -72,7 +76,7 @@ async def test_a_service_that_stays_does_not_let_the_first_probe_wait(
 
 async def test_the_answer_comes_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that accepts connections and then says nothing does not hold the probe up, nor what asks beside it."""
-    monkeypatch.setattr("object_service.chassis.web.health.PING_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("object_service.chassis.web.readiness.PING_TIMEOUT_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://app@127.0.0.1:{silent.getsockname()[1]}/name"
         async with served(url, tables=False) as (client, _):

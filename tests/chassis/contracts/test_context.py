@@ -79,11 +79,12 @@ def test_the_key_of_a_part_is_never_too_long(length: int) -> None:
 
 
 def test_a_trace_is_part_of_its_parent() -> None:
-    """Its id is the second field; without a parent there is none."""
+    """Its id is the second field; without a parent it follows from the correlation id, in the same form."""
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
     assert "0af7651916cd43dd8448eb211c80319c" == Context("c", traceparent=parent).trace_id
-    assert Context("c").trace_id is None
+    assert re.fullmatch("[0-9a-f]{32}", Context("c").trace_id)
+    assert Context("c").trace_id == Context("c", "key").trace_id != Context("d").trace_id
 
 
 def test_outside_any_call_a_context_is_fresh() -> None:

@@ -1,13 +1,19 @@
 """Is the process alive, is it ready, and what is it."""
 
 import asyncio
+import contextlib
 
 import pytest
 
+from chassis.resilience.providers import Scripted, down, guarded, without
 from chassis.web.app import client_of, get
 from object_service.chassis.container import Container
 from object_service.chassis.contracts.work import LongWork
-from object_service.chassis.web import health
+from object_service.chassis.metrics import Metrics
+from object_service.chassis.resilience.assembly import Surroundings
+from object_service.chassis.resilience.telemetry import ProviderMetrics
+from object_service.chassis.web import readiness
+from object_service.chassis.web.readiness import Readiness
 from object_service.chassis.work import InProcessRunner, MemoryStore
 
 
@@ -65,7 +71,7 @@ async def test_a_ping_that_hangs_counts_as_failed(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Readiness answers in bounded time, for all pings together, and the log names the one that hung."""
-    monkeypatch.setattr(health, "PING_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(readiness, "PING_TIMEOUT_S", 0.02)
     async with client_of(_container(a=_hangs, b=_hangs, c=_answers)) as client:
         async with asyncio.timeout(5):
             response = await client.get("/readyz")
@@ -74,8 +80,9 @@ async def test_a_ping_that_hangs_counts_as_failed(
     assert ["a", "b"] == [vars(r)["check"] for r in caplog.records if r.message == "ping_failed"]
 
 
-async def test_all_pings_are_asked_each_time() -> None:
-    """What was down may be up again."""
+async def test_what_was_down_may_be_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a time to hold, all pings are asked each time."""
+    monkeypatch.setenv("OBJECT_SERVICE_HTTP__READY_HOLD_S", "0")
     states = iter([False, True])
 
     async def ping() -> None:
@@ -84,6 +91,77 @@ async def test_all_pings_are_asked_each_time() -> None:
 
     async with client_of(_container(database=ping)) as client:
         assert [503, 200] == [(await client.get("/readyz")).status_code for _ in range(2)]
+
+
+async def test_what_was_heard_holds_for_a_while() -> None:
+    """However often probes ask, engines are asked once per time, whether they answer or not."""
+    now, asked = [100.0], list[bool]()
+
+    async def ping() -> None:
+        asked.append(True)
+        if len(asked) == 1:
+            raise ConnectionError
+
+    held = Readiness({"database": ping}, hold_s=1, clock=lambda: now[0])
+    heard = []
+    for now[0] in (100.0, 100.5, 100.99, 101.0, 101.5):
+        heard.append((await held.ask())["database"])
+
+    assert ([False, False, False, True, True], 2) == (heard, len(asked))
+
+
+async def test_probes_at_the_same_time_share_one_question() -> None:
+    """A probe that is given up does not end the question for the others."""
+    opened, asked = asyncio.Event(), list[bool]()
+
+    async def ping() -> None:
+        asked.append(True)
+        await opened.wait()
+
+    shared = Readiness({"database": ping}, hold_s=0)
+    probes = [asyncio.create_task(shared.ask()) for _ in range(20)]
+    await asyncio.sleep(0.01)
+    probes[0].cancel()
+    opened.set()
+    heard = await asyncio.gather(*probes, return_exceptions=True)
+
+    assert ([True], [{"database": True}] * 19) == (asked, heard[1:])
+    assert isinstance(heard[0], asyncio.CancelledError)
+
+
+async def test_a_ping_that_cannot_be_ended_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that holds on to a dead connection costs one task, and no probe waits for it."""
+    monkeypatch.setattr(readiness, "PING_TIMEOUT_S", 0.02)
+    asked, over = list[bool](), asyncio.Event()
+
+    async def stubborn() -> None:
+        asked.append(True)
+        while not over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await over.wait()
+
+    held = Readiness({"database": stubborn}, hold_s=0)
+    async with asyncio.timeout(5):
+        assert [{"database": False}] * 3 == [await held.ask() for _ in range(3)]
+    assert [True] == asked
+    over.set()
+    await asyncio.sleep(0.01)
+    assert {"database": True} == await held.ask()
+
+
+async def test_a_provider_that_fails_is_a_detail() -> None:
+    """It belongs to somebody else: restarting this service would not help, and others may still be served."""
+    container = Container()
+    metrics = container.provide(Metrics, Metrics())
+    front, _ = guarded(Scripted([down()]), without("retry"), Surroundings(metrics=metrics.of(ProviderMetrics)))
+    async with client_of(container) as client:
+        before = (await client.get("/readyz")).json()
+        for _ in range(6):
+            await asyncio.gather(front.ask("x"), return_exceptions=True)
+        after = await client.get("/readyz")
+
+    assert {"status": "ok", "checks": {}} == before
+    assert (200, {**before, "providers": {"mine": {"status": "failed"}}}) == (after.status_code, after.json())
 
 
 async def test_a_service_about_to_stop_is_not_ready() -> None:

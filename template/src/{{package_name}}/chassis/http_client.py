@@ -221,11 +221,10 @@ def _text(data: list[bytes]) -> str:
 
 def _headers() -> dict[str, str]:
     context = current()
+    along = {"traceparent": context.traceparent, "tracestate": context.tracestate}
+    along["Idempotency-Key"] = context.idempotency_key
     headers = {"X-Request-ID": context.correlation_id}
-    if context.traceparent is not None:
-        headers["traceparent"] = context.traceparent
-    if context.idempotency_key is not None:
-        headers["Idempotency-Key"] = context.idempotency_key
+    headers |= {name: value for name, value in along.items() if value is not None}
     remaining_s = context.remaining_s()
     if remaining_s is not None:
         # Never 0, which no receiver could use.

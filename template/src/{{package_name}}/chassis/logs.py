@@ -12,7 +12,9 @@ from .config.section import Section
 from .contracts.context import current_or_none
 from .contracts.json import timestamp_of
 from .identity import SERVICE
+from .last_words import speak_last_words
 from .redaction import redact, redact_text
+from .sampling import SampledHandler
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 _QUIET = ("httpx2", "httpcore2", "uvicorn.error", "asyncio")
@@ -27,6 +29,13 @@ class LogSection(Section):
     )
     format: Literal["auto", "json", "text"] = Field(
         default="auto", description="json, text for people, or auto: text on a terminal, json elsewhere."
+    )
+    sample: float = Field(
+        default=1,
+        ge=0,
+        le=1,
+        description="Share of the requests whose lines are written; warnings, errors and all lines of a request that "
+        "failed always are.",
     )
 
 
@@ -65,8 +74,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     }
     if context is not None:
         fields["correlation_id"] = redact_text(context.correlation_id)
-        if context.trace_id is not None:
-            fields["trace_id"] = context.trace_id
+        fields["trace_id"] = context.trace_id
     extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
     fields |= {name: redact(value, name) for name, value in extra.items() if name not in fields}
     if record.exc_info and record.exc_info[0] is not None:
@@ -87,7 +95,7 @@ def _message(record: logging.LogRecord) -> str:
 def configure_logging(section: LogSection) -> None:
     """Send every logger of the process through the one formatter; calling it again replaces the former set-up."""
     as_json = section.format == "json" or (section.format == "auto" and not sys.stderr.isatty())
-    handler = logging.StreamHandler(sys.stderr)
+    handler = SampledHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -99,3 +107,4 @@ def configure_logging(section: LogSection) -> None:
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
+    speak_last_words()

@@ -11,13 +11,18 @@ from typing import Any
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
+from .cards import without_cards
+
 MASK = "********"
 
 _MAX_DEPTH = 6
 _FIRST_LONG_NUMBER = 10**12
+_LAST_LONG_NUMBER = 10**40
+"""No larger number is written as one."""
 _SECRET_KEY = re.compile(
     r"pass(word|wd|phrase)?$|pwd$|secret|(api|access|private)[_-]?key|token$|(^|access|refresh|api|auth)[_-]?tokens$"
-    r"|auth$|authorization|cookie|credential|signature$|dsn$|session([_-]?id)?$",
+    r"|auth$|authorization|cookie|credential|signature$|dsn$|session([_-]?id)?$"
+    r"|phone([_-]?(number|no))?$|card[_-]?(number|no)$|cv[cv]$|iban$",
     re.IGNORECASE,
 )
 _QUOTED = r""""(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'"""
@@ -46,9 +51,9 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<![\w-])(?-i:eyJ)[\w-]{5,8192}\.[\w-]{5,8192}\.[\w-]*", MASK),
         # e-mail addresses
         (r"(?<![\w.+%-])[\w.+%-]+@[\w-]+(?:\.[\w-]+)+", MASK),
-        # card numbers, then international telephone numbers
-        (r"(?<!\w)(?<!\d\.)(?:\d[ -]?){12,18}\d(?!\w)(?!\.\d)", MASK),
+        # telephone numbers: international ones, then those of North America
         (r"(?<![\w+])\+\d(?:[ ().-]{0,2}\d){6,14}(?!\w)", MASK),
+        (r"(?<![\w.+-])(?:\(\d{3}\) ?|\d{3}[.-])\d{3}[.-]\d{4}(?![\w-])(?!\.\d)", MASK),
     )
 )
 
@@ -98,7 +103,7 @@ def redact_text(text: str) -> str:
         return text
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
-    return text
+    return without_cards(text, MASK)
 
 
 def redact(value: Any, key: str = "", depth: int = 0) -> Any:
@@ -115,6 +120,8 @@ def redact(value: Any, key: str = "", depth: int = 0) -> Any:
         case list() | tuple() | set() | frozenset() if depth < _MAX_DEPTH:
             return [redact(item, "", depth + 1) for item in value]
         case _ if _is_plain(value):
+            return value
+        case int() if abs(value) < _LAST_LONG_NUMBER and redact_text(str(value)) == str(value):
             return value
         case _:
             return redact_text(_text(value))

@@ -22,7 +22,7 @@ from .redaction import know, secrets_in
 from .redis import RedisSection, open_redis
 from .resilience.assembly import Surroundings
 from .resilience.telemetry import ProviderMetrics
-from .tracing import Tracing, opened
+from .tracing import Tracing, credentials_in, opened
 from .web.rates import CallerLimits
 from .web.settings import HttpSection, LimitsSection
 
@@ -69,7 +69,8 @@ class Runtime:
 
         With `serving` the process stays, and takes up work that others gave to the service; a command makes one call.
         """
-        know(secrets_in([*settings.sections.values(), *(instance.config for instance in settings.instances)]))
+        stated = [*settings.sections.values(), *(instance.config for instance in settings.instances)]
+        know([*secrets_in(stated), *credentials_in(os.environ)])
         configure_logging(settings[LogSection])
         async with opened(os.environ) as tracing, Container(serving=serving) as container:
             shared = _shared(container, settings)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from .identity import SERVICE, service_version
 
@@ -23,6 +24,7 @@ FLUSH_S = 2.0
 _log = logging.getLogger(__name__)
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
 
 
 def tracing_wanted(environment: Mapping[str, str]) -> bool:
@@ -30,6 +32,16 @@ def tracing_wanted(environment: Mapping[str, str]) -> bool:
     disabled = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
     exporter = environment.get("OTEL_TRACES_EXPORTER") or "otlp"
     return not disabled and exporter == "otlp" and any(environment.get(name) for name in _ENDPOINTS)
+
+
+def credentials_in(environment: Mapping[str, str]) -> list[str]:
+    """Return what stands in the headers of the exporter, so that no line of the log tells it.
+
+    Source: W3C Baggage, the form of these variables: `name=value` pairs between commas, percent-encoded.
+    """
+    stated = [environment.get(name, "") for name in _HEADERS]
+    values = [pair.partition("=")[2].strip() for text in stated for pair in text.split(",")]
+    return [value for raw in values for value in (raw, unquote(raw)) if value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +77,10 @@ def _open() -> "SdkTracerProvider | None":
     except ImportError:
         _log.warning("tracing_unavailable", extra={"hint": "uv sync --extra otel"})
         return None
+    from .exporting import ContextIds, RedactedExporter, redacted_attributes  # noqa: PLC0415 - with the SDK only
+
     own = Resource.create({"service.name": SERVICE, "service.version": service_version()})
-    provider = TracerProvider(resource=own.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    resource = Resource(redacted_attributes(own.merge(OTELResourceDetector().detect()).attributes))
+    provider = TracerProvider(resource=resource, id_generator=ContextIds(), shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(RedactedExporter(OTLPSpanExporter())))
     return provider

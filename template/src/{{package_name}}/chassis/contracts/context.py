@@ -30,10 +30,11 @@ class Context(NamedTuple):
     """The surroundings of one call; a tuple because each call to a provider makes one.
 
     `deadline` is absolute, in seconds of `time.monotonic()`; None means that the caller set none. `traceparent` is
-    the caller's, in the form of version 00. `caller` tells callers apart: the id of the principal, else a digest of the
-    credentials that nobody checked, None without. `principal` is None where nobody was identified: without credentials,
-    outside a request, and in a job, which acts for its `caller` and has no scopes.
-    Source: W3C Trace Context, section 3.2.
+    the caller's, in the form of version 00, or the span of this request where it is traced; `tracestate` is what came
+    along with it. `caller` tells callers apart: the id of the principal, else a digest of the credentials that nobody
+    checked, None without. `principal` is None where nobody was identified: without credentials, outside a request, and
+    in a job, which acts for its `caller` and has no scopes.
+    Source: W3C Trace Context, sections 3.2 and 3.3.
     """
 
     correlation_id: str
@@ -42,11 +43,14 @@ class Context(NamedTuple):
     deadline: float | None = None
     caller: str | None = None
     principal: Principal | None = None
+    tracestate: str | None = None
 
     @property
-    def trace_id(self) -> str | None:
-        """The trace that the call belongs to, if the caller named one."""
-        return None if self.traceparent is None else self.traceparent.split("-")[1]
+    def trace_id(self) -> str:
+        """The trace that the call belongs to; where nobody began one, it follows from the correlation id."""
+        if self.traceparent is not None:
+            return self.traceparent.split("-")[1]
+        return hashlib.sha256(self.correlation_id.encode()).hexdigest()[:32]
 
     def shortened(self, seconds: float) -> "Context":
         """Return the context with at most so many seconds left; a deadline only ever comes nearer."""
@@ -56,9 +60,8 @@ class Context(NamedTuple):
         """Return the context with a deadline at `limit`, unless it has a nearer one."""
         if self.deadline is not None and self.deadline <= limit:
             return self
-        correlation_id, idempotency_key, traceparent, _, caller, principal = self
         # A third of the time of `_replace`: this is on the way of every call.
-        return tuple.__new__(Context, (correlation_id, idempotency_key, traceparent, limit, caller, principal))
+        return tuple.__new__(Context, (*self[:3], limit, *self[4:]))
 
     def part(self, index: int) -> "Context":
         """Return the context of one of several calls made for this one: each has an idempotency key of its own.

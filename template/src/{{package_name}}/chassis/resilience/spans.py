@@ -63,7 +63,8 @@ class AttemptSpan:
         context = current()
         carrier: dict[str, str] = {}
         _PROPAGATOR.inject(carrier, trace.set_span_in_context(span))
-        token = CURRENT.set(context._replace(traceparent=carrier.get("traceparent", context.traceparent)))
+        traceparent, tracestate = carrier.get("traceparent", context.traceparent), carrier.get("tracestate")
+        token = CURRENT.set(context._replace(traceparent=traceparent, tracestate=tracestate))
         try:
             with _inside(span):
                 return await proceed(call)
@@ -85,8 +86,10 @@ def _outside() -> OuterContext | None:
     """Return the parent where there is no current span: what the caller sent along."""
     if trace.get_current_span().get_span_context().is_valid:
         return None
-    traceparent = current().traceparent
-    return None if traceparent is None else _PROPAGATOR.extract({"traceparent": traceparent})
+    context = current()
+    if context.traceparent is None:
+        return None
+    return _PROPAGATOR.extract({"traceparent": context.traceparent, "tracestate": context.tracestate or ""})
 
 
 def _attributes(call: Call) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..contracts.errors import ServiceError
 from ..metrics import Histogram
+from .breaker import BreakerState
 from .pipeline import Call, Proceed
 
 if TYPE_CHECKING:
@@ -89,6 +90,11 @@ class ProviderMetrics:
     def add(self, guards: "Guards") -> None:
         """Show a provider from now on."""
         self._all.append(guards)
+
+    def left_alone(self) -> list[str]:
+        """Return the providers of which a circuit is open."""
+        states = [(guards.provider, breaker.state) for guards in self._all for breaker in guards.breakers.values()]
+        return sorted({provider for provider, state in states if state is BreakerState.OPEN})
 
     def collect(self) -> "Iterator[Metric]":
         """Yield everything, as of now."""

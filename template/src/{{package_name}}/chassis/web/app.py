@@ -11,6 +11,7 @@ from ..config.settings import Settings
 from ..container import Container
 from ..features import Feature
 from ..identity import SERVICE, service_version
+from ..logs import LogSection
 from ..metrics import Metrics
 from ..tracing import Tracing
 from . import health
@@ -26,6 +27,7 @@ from .openapi import completed
 from .problems import install_problems
 from .rates import CallerLimits
 from .routes import DEFAULT_MAX_BODY_BYTES, refuse_unknown_parameters
+from .sampled import Sampled
 from .settings import HttpSection, LimitsSection
 from .surroundings import QUIET_PATHS, Surroundings
 
@@ -51,6 +53,8 @@ def build_app(settings: Settings, features: Sequence[Feature], container: Contai
     metrics = container[Metrics] if Metrics in container else Metrics()
     _add_layers(app, settings[HttpSection], features, scopes)
     app.add_middleware(Measured, metrics=metrics.of(HttpMetrics))
+    if settings[LogSection].sample < 1:
+        app.add_middleware(Sampled, share=settings[LogSection].sample)
     install_problems(app)
     capabilities = [feature.name for feature in features if feature.capability]
     operations = (health.build_router(settings, container, capabilities), metrics_router(metrics))

@@ -1,25 +1,26 @@
 """Health: is the process alive, is it ready, and what is it."""
 
-import asyncio
-import logging
+from collections.abc import Mapping
 from typing import Literal
 
 from fastapi import APIRouter
 from fastapi.responses import Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from ..auth.authentication import Authentication
 from ..config.settings import Settings
-from ..container import Container, Ping
+from ..container import Container
 from ..contracts.context import current
 from ..contracts.work import LongWork
 from ..identity import SERVICE, TEMPLATE_VERSION, service_version
+from ..metrics import Metrics
+from ..resilience.telemetry import ProviderMetrics
 from .access import OPEN, OPERATIONS
+from .readiness import Readiness as Asked
 from .routes import json_response
+from .settings import HttpSection
 
-PING_TIMEOUT_S = 2.0
-
-_log = logging.getLogger(__name__)
+_WORDS = {True: "ok", False: "failed"}
 
 
 class Check(BaseModel):
@@ -29,10 +30,14 @@ class Check(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether everything that the service owns answers; `draining` from SIGTERM on."""
+    """Whether everything that the service owns answers; `draining` from SIGTERM on. Providers are owned by others."""
 
     status: Literal["ok", "failed", "draining"]
     checks: dict[str, Check] | None = None
+    providers: dict[str, Check] | None = Field(
+        default=None,
+        description="Providers that are left alone for a while, because they fail; no reason not to be ready.",
+    )
 
 
 class Info(BaseModel):
@@ -49,6 +54,7 @@ class Info(BaseModel):
 def build_router(settings: Settings, container: Container, capabilities: list[str]) -> APIRouter:
     """Return the routes that operators and orchestrators ask."""
     router = APIRouter(tags=["operations"])
+    readiness = Asked(container.pings, settings[HttpSection].ready_hold_s)
 
     @router.get("/livez", dependencies=[OPEN])
     async def livez() -> dict[str, str]:
@@ -65,13 +71,9 @@ def build_router(settings: Settings, container: Container, capabilities: list[st
         """Ask everything the service owns whether it answers; which of it does not is told to operators."""
         if container.stopping.announced:
             return json_response({"status": "draining"}, status=503)
-        names = list(container.pings)
-        alive = await asyncio.gather(*(_alive(name, container.pings[name]) for name in names))
-        checks = {name: {"status": "ok" if ok else "failed"} for name, ok in zip(names, alive, strict=True)}
-        ready = all(alive)
-        document: dict[str, object] = {"status": "ok" if ready else "failed"}
-        if _told_everything(container):
-            document["checks"] = checks
+        alive = await readiness.ask()
+        ready = all(alive.values())
+        document = {"status": _WORDS[ready], **(_detail(container, alive) if _told_everything(container) else {})}
         return json_response(document, status=200 if ready else 503)
 
     @router.get("/info", response_model=Info)
@@ -90,18 +92,17 @@ def build_router(settings: Settings, container: Container, capabilities: list[st
     return router
 
 
+def _checks(alive: Mapping[str, bool]) -> dict[str, dict[str, str]]:
+    return {name: {"status": _WORDS[ok]} for name, ok in alive.items()}
+
+
+def _detail(container: Container, alive: Mapping[str, bool]) -> dict[str, object]:
+    left_alone = container[Metrics].of(ProviderMetrics).left_alone() if Metrics in container else []
+    providers = {"providers": _checks(dict.fromkeys(left_alone, False))} if left_alone else {}
+    return {"checks": _checks(alive), **providers}
+
+
 def _told_everything(container: Container) -> bool:
     principal = current().principal
     guarded = Authentication in container and not container[Authentication].open
     return not guarded or (principal is not None and principal.has(OPERATIONS))
-
-
-async def _alive(name: str, ping: Ping) -> bool:
-    try:
-        async with asyncio.timeout(PING_TIMEOUT_S):
-            await ping()
-    except Exception as error:  # noqa: BLE001 - whatever a ping raises, its engine is not ready
-        # Probes ask every few seconds: a trace each time would bury everything else.
-        _log.warning("ping_failed", extra={"check": name, "error": f"{type(error).__name__}: {error}"})
-        return False
-    return True

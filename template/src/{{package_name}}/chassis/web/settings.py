@@ -81,6 +81,11 @@ class HttpSection(Section):
         description="Longest time from the last part of a request to the first part of its answer, in seconds; "
         "`X-Request-Timeout` can only shorten it.",
     )
+    ready_hold_s: float = Field(
+        default=1,
+        ge=0,
+        description="How long `/readyz` says again what it heard from the engines, in seconds, before it asks again.",
+    )
     drain_s: float = Field(
         default=0,
         ge=0,

@@ -6,7 +6,6 @@ import logging
 import math
 import re
 import time
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -21,6 +20,7 @@ from ..contracts.identity import new_id
 from .arrival import Arrival, LateBodyError
 from .problems import problem
 from .settings import HttpSection
+from .traces import trace_of, values_of
 
 MAX_HEADER_BYTES = 16 * 1024
 
@@ -28,7 +28,6 @@ _log = logging.getLogger(__name__)
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _SECONDS = re.compile(r"(?=.{1,64}\Z)(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _IDEMPOTENCY_KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY_CHARS}}}")
-_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 QUIET_PATHS = ("/livez", "/readyz", "/metrics")
 """What is asked all the time: left out of the access log and of traces."""
 
@@ -47,7 +46,8 @@ class Surroundings:
             await self._app(scope, receive, send)
             return
         sent = _correlation(scope)
-        with entered(Context(sent, traceparent=_traceparent(scope))) as context:
+        traceparent, tracestate = trace_of(scope)
+        with entered(Context(sent, traceparent=traceparent, tracestate=tracestate)) as context:
             exchange = _Exchange(scope, Arrival(receive, self._section), send)
             try:
                 with entered(_steered(scope, context)):
@@ -174,15 +174,9 @@ async def _nothing() -> Message:
 
 
 def _correlation(scope: Scope) -> str:
-    given = _values(scope, b"x-request-id")
+    given = values_of(scope, b"x-request-id")
     usable = len(given) == 1 and _CORRELATION_ID.fullmatch(given[0]) is not None
     return given[0] if usable else new_id("req")
-
-
-def _traceparent(scope: Scope) -> str | None:
-    """Return the caller's trace, in the form that is passed on; anything else is as good as none."""
-    given = _values(scope, b"traceparent")
-    return given[0] if len(given) == 1 and _TRACEPARENT.fullmatch(given[0]) else None
 
 
 def _steered(scope: Scope, context: Context) -> Context:
@@ -201,7 +195,7 @@ def _steered(scope: Scope, context: Context) -> Context:
 
 
 def _timeout_s(scope: Scope) -> float | None:
-    given = _values(scope, b"x-request-timeout")
+    given = values_of(scope, b"x-request-timeout")
     if not given:
         return None
     seconds = float(given[0]) if len(given) == 1 and _SECONDS.fullmatch(given[0]) else math.nan
@@ -212,7 +206,7 @@ def _timeout_s(scope: Scope) -> float | None:
 
 
 def _idempotency_key(scope: Scope) -> str | None:
-    given = _values(scope, b"idempotency-key")
+    given = values_of(scope, b"idempotency-key")
     if not given:
         return None
     if len(given) > 1 or _IDEMPOTENCY_KEY.fullmatch(given[0]) is None:
@@ -223,9 +217,5 @@ def _idempotency_key(scope: Scope) -> str | None:
 
 def _caller(scope: Scope) -> str | None:
     """Return a digest of what the caller shows to be let in, whoever checks it."""
-    shown = [*_values(scope, b"authorization"), *_values(scope, b"x-api-key")]
+    shown = [*values_of(scope, b"authorization"), *values_of(scope, b"x-api-key")]
     return hashlib.sha256("\n".join(shown).encode()).hexdigest() if shown else None
-
-
-def _values(scope: Scope, name: bytes) -> Sequence[str]:
-    return [value.decode("latin-1").strip(" \t") for key, value in scope["headers"] if key == name]
