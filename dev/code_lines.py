@@ -17,7 +17,7 @@ BUDGETS = {
     "redis": 600,
     "energy": 465,
     "vendors": 720,
-    "seeded": 1230,
+    "seeded": 1300,
     "database": 1300,
     "resources": 1700,
     "jobs": 2080,

@@ -231,7 +231,8 @@ def test_document_describes_what_is_answered(workshop: Workshop, tmp_path: Path)
     document = json.loads(done.stdout)
     schemas = document["components"]["schemas"]
     references = set(re.findall(r'"\$ref": ?"([^"]+)"', json.dumps(document)))
-    assert {f"#/components/schemas/{name}" for name in schemas} >= references
+    components = document["components"].items()
+    assert {f"#/components/{kind}/{name}" for kind, found in components for name in found} >= references
     assert [] == [name for name in schemas if not re.fullmatch(r"[A-Z][A-Za-z]+", name)]
     answered = (
         "GenerationSucceeded",

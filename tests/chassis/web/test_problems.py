@@ -1,6 +1,8 @@
 """Every failure of a route is a problem document with the status, code and words of the contract."""
 
+import httpx2
 import pytest
+from fastapi import FastAPI
 from pydantic import BaseModel, ValidationError
 
 from chassis.contracts.test_envelope import PROVENANCE
@@ -8,7 +10,7 @@ from chassis.web.app import client_of, get, problem_of, raising
 from object_service.chassis.contracts import errors
 from object_service.chassis.contracts.errors import AdapterError, RequestError, ServiceError
 from object_service.chassis.contracts.json import to_json
-from object_service.chassis.web.problems import STATUS, ValidationProblem, validation_problem
+from object_service.chassis.web.problems import STATUS, ValidationProblem, install_problems, validation_problem
 
 KEYS = {"type", "title", "status", "detail", "instance", "code", "correlation_id", "retryable"}
 OF_CLASS = {
@@ -212,3 +214,19 @@ async def test_long_lists_of_errors_are_cut(expected: int, most: dict[str, int])
 
     document = problem_of(response)
     assert (409, expected, "/0: No. (29 more)") == (response.status_code, len(document["errors"]), document["detail"])
+
+
+async def test_a_405_names_every_method_of_the_path() -> None:
+    """The methods of all routes with this path are named, and none of a path with a parameter in its place."""
+    app = FastAPI()
+    install_problems(app)
+
+    async def nothing() -> None:
+        """Do nothing."""
+
+    for method, path in (("GET", "/x/{id}"), ("GET", "/x/all"), ("POST", "/x/all"), ("DELETE", "/x/{id}")):
+        app.add_api_route(path, nothing, methods=[method])
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://service") as client:
+        allowed = [(await client.put(path)).headers["allow"] for path in ("/x/all", "/x/1")]
+
+    assert ["GET, POST", "DELETE, GET"] == allowed

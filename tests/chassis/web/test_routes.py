@@ -11,7 +11,8 @@ from fastapi import Request
 from chassis.web.app import FEATURES, client_of, get, problem_of
 from object_service.chassis.config.loading import load
 from object_service.chassis.container import Container
-from object_service.chassis.web.app import build_app, openapi_document
+from object_service.chassis.openapi.document import openapi_document
+from object_service.chassis.web.app import build_app
 from object_service.chassis.web.routes import end_with_caller, json_response
 
 

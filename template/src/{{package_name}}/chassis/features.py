@@ -35,7 +35,8 @@ class Feature:
     to serve, and the command line only to parse. `middlewares` are steps that the settings of a provider may name.
     `around` wraps the whole application in a layer of its own, inside the chassis' own. `serve` is entered in a
     process that stays to serve when everything is installed, and left before anything is closed. `durable` says that
-    long work given to it outlives the process.
+    long work given to it outlives the process. In the OpenAPI document, `tags` describes its groups of routes, and
+    `problems` are the codes, by method or `*`, that every route of the service may answer because of it.
     """
 
     name: str
@@ -49,6 +50,8 @@ class Feature:
     serve: "Callable[[Container, Settings], AbstractAsyncContextManager[None]] | None" = None
     around: "Callable[[ASGIApp, Container], ASGIApp] | None" = None
     middlewares: Mapping[str, MiddlewareKind] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def discover(*folders: ModuleType) -> tuple[Feature, ...]:

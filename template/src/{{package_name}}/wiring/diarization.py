@@ -97,4 +97,5 @@ FEATURE = Feature(
     catalogue=CATALOGUE,
     router=router,
     commands=register,
+    tags={"diarization": "Who spoke when: hand in a recording, look for the result."},
 )

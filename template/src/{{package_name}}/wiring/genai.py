@@ -92,5 +92,11 @@ def router(settings: Settings) -> "APIRouter":
 
 
 FEATURE = Feature(
-    name="genai", section=GenAISection, install=install, catalogue=CATALOGUE, router=router, commands=register
+    name="genai",
+    section=GenAISection,
+    install=install,
+    catalogue=CATALOGUE,
+    router=router,
+    commands=register,
+    tags={"genai": "Generated text: whole, in pieces, in batches."},
 )

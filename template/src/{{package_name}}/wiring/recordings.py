@@ -30,4 +30,4 @@ def router(settings: Settings) -> "APIRouter":
     return build_router(recordings)
 
 
-FEATURE = Feature(name="recordings", router=router)
+FEATURE = Feature(name="recordings", router=router, tags={"recordings": "Recordings that the service knows of."})

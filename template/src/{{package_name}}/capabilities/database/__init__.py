@@ -71,4 +71,9 @@ FEATURE = Feature(
     commands=register,
     capability=True,
     around=around,
+    tags={
+        "envelopes": "What the service has answered, by id and by what was asked.",
+        "audit": "Who changed what.",
+    },
+    problems={"*": ("storage_unavailable",), "POST": ("conflict",)},
 )

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from ...chassis.contracts.envelope import Envelope
 from ...chassis.contracts.errors import RequestError
-from ...chassis.web.routes import PROBLEMS, json_response, provided
+from ...chassis.web.routes import json_response, provided
 from .deadlines import TimedRoute
 from .envelopes import DatabaseStore
 
@@ -27,12 +27,12 @@ def build_router() -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/v1/envelopes", tags=["envelopes"], route_class=TimedRoute)
 
-    @router.get("", response_model=Envelopes, responses=PROBLEMS)
+    @router.get("", response_model=Envelopes)
     async def listing(store: Store, fingerprint: Fingerprint) -> Response:
         """Return the newest envelopes for what has this fingerprint, at most 100."""
         return json_response({"items": await store.documents(fingerprint)})
 
-    @router.get("/{id}", response_model=Envelope[Any], responses=PROBLEMS)
+    @router.get("/{id}", response_model=Envelope[Any])
     async def get(id: str, store: Store) -> Response:  # noqa: A002 - the name of the path parameter
         """Return a kept envelope."""
         document = await store.document(id)

@@ -46,4 +46,5 @@ FEATURE = Feature(
     capability=True,
     durable=True,
     serve=serve,
+    tags={"jobs": "Work that goes on after the answer: list, read, follow, cancel."},
 )

@@ -9,8 +9,8 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from ...chassis.contracts.envelope import Failure
-from ...chassis.web.events import EventStream, event, event_stream
-from ...chassis.web.routes import PROBLEMS, json_response, provided
+from ...chassis.web.events import EventStream, event, event_stream, events_of
+from ...chassis.web.routes import REF_TEMPLATE, json_response, problems, provided
 from .management import JobManagement
 from .records import JobStatus
 
@@ -44,6 +44,10 @@ class JobDocument(BaseModel):
     error: Failure | None = None
 
 
+_JOB = {"$ref": REF_TEMPLATE.format(model="JobDocument")}
+_EVENTS = events_of(progress=_JOB, job=_JOB)
+
+
 class JobPage(BaseModel):
     """Jobs, the newest first, without their results."""
 
@@ -56,7 +60,7 @@ def build_router() -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-    @router.get("", response_model=JobPage, responses=PROBLEMS)
+    @router.get("", response_model=JobPage)
     async def listing(
         jobs: Management,
         status: JobStatus | None = None,
@@ -69,12 +73,12 @@ def build_router() -> APIRouter:
         page: dict[str, object] = {"items": found[:size], "size": size}
         return json_response(page | ({"next": str(after + size)} if len(found) > size else {}))
 
-    @router.get("/{id}", response_model=JobDocument, responses=PROBLEMS)
+    @router.get("/{id}", response_model=JobDocument)
     async def get(id: str, jobs: Management) -> Response:  # noqa: A002 - the name of the path parameter
         """Return a job."""
         return json_response(await jobs.show(id))
 
-    @router.get("/{id}/events", response_class=EventStream, responses=PROBLEMS)
+    @router.get("/{id}/events", response_class=EventStream, responses=_EVENTS)
     async def events(id: str, jobs: Management) -> EventStream:  # noqa: A002 - as above
         """Follow a job: `progress` as it comes, `job` when it has ended."""
         await jobs.show(id)
@@ -85,7 +89,7 @@ def build_router() -> APIRouter:
 
         return event_stream(told())
 
-    @router.delete("/{id}", response_model=JobDocument, responses=PROBLEMS)
+    @router.delete("/{id}", response_model=JobDocument, responses=problems("already_finished"))
     async def cancel(id: str, jobs: Management) -> Response:  # noqa: A002 - as above
         """Stop a job; its code learns of it within seconds."""
         return json_response(await jobs.cancel(id))

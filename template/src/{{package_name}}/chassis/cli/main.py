@@ -14,7 +14,6 @@ from ..auth.authentication import Authentication
 from ..config.section import ConfigurationError, Environment
 from ..config.settings import Settings
 from ..config.sources import variable_of
-from ..container import Container
 from ..contracts.envelope import Failure
 from ..contracts.errors import ServiceError
 from ..identity import SERVICE
@@ -88,9 +87,9 @@ def _register_server(app: typer.Typer, session: Session) -> None:
     @app.command()
     def openapi(as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag of the command line
         """Print the OpenAPI document of the routes, indented unless --json is given."""
-        from ..web.app import build_app, openapi_document  # noqa: PLC0415 - brings the web framework
+        from ..openapi.document import document_of  # noqa: PLC0415 - brings the web framework
 
-        document = openapi_document(build_app(session.settings(), session.runtime.features, Container()))
+        document = document_of(session.settings(), session.runtime.features)
         typer.echo(json.dumps(document, ensure_ascii=False, indent=None if as_json else 2))
 
 

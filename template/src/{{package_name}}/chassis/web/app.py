@@ -23,7 +23,6 @@ from .deadline import Deadline
 from .limiting import AddressLimits, PrincipalLimits
 from .metrics import HttpMetrics, Measured
 from .metrics import build_router as metrics_router
-from .openapi import completed
 from .problems import install_problems
 from .rates import CallerLimits
 from .routes import DEFAULT_MAX_BODY_BYTES, refuse_unknown_parameters
@@ -49,7 +48,9 @@ def build_app(settings: Settings, features: Sequence[Feature], container: Contai
         telemetry=_server_spans(container),
     )
     app.state.container = container
+    app.state.features = features
     scopes: dict[int, str] = {}
+    app.state.scopes = scopes
     metrics = container[Metrics] if Metrics in container else Metrics()
     _add_layers(app, settings[HttpSection], features, scopes)
     app.add_middleware(Measured, metrics=metrics.of(HttpMetrics))
@@ -104,8 +105,3 @@ def _server_spans(container: Container) -> TelemetryConfig:
 
 def _operation_id(route: APIRoute) -> str:
     return f"{route.tags[0]}_{route.name}" if route.tags else route.name
-
-
-def openapi_document(app: FastAPI) -> dict[str, object]:
-    """Return the OpenAPI document, the schema of problems included."""
-    return completed(app.openapi())

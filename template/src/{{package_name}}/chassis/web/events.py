@@ -5,8 +5,9 @@ Source: HTML Living Standard, server-sent events.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from typing import Any
 
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
@@ -24,6 +25,27 @@ class EventStream(StreamingResponse):
     """A response of server-sent events."""
 
     media_type = "text/event-stream"
+
+
+def events_of(**schemas: Mapping[str, Any]) -> dict[int | str, dict[str, Any]]:
+    """Return what a route says in the OpenAPI document about the events that it sends, by their names."""
+    events = [
+        {
+            "type": "object",
+            "required": ["event", "data"],
+            "properties": {
+                "event": {"const": name},
+                "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": schema},
+            },
+        }
+        for name, schema in schemas.items()
+    ]
+    return {
+        200: {
+            "description": "Events",
+            "content": {EventStream.media_type: {"schema": {"type": "object", "oneOf": events}}},
+        }
+    }
 
 
 def event(name: str, value: object) -> bytes:

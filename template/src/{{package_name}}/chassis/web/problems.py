@@ -9,8 +9,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import iter_route_contexts
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from ..contracts.context import current
 from ..contracts.envelope import Failed
@@ -117,6 +119,11 @@ def problem_of(envelope: Failed, instance: str) -> dict[str, Any]:
     return _document(error.code, error.message, instance, retryable=error.retryable, provenance=envelope.provenance)
 
 
+def title_of(code: str) -> str:
+    """Return the title of a problem with this code."""
+    return code.replace("_", " ").capitalize().replace("json", "JSON")
+
+
 def _document(
     code: str,
     detail: str,
@@ -128,7 +135,7 @@ def _document(
 ) -> dict[str, Any]:
     document: dict[str, Any] = {
         "type": f"urn:problem:{code}",
-        "title": code.replace("_", " ").capitalize().replace("json", "JSON"),
+        "title": title_of(code),
         "status": STATUS.get(code, 500),
         "detail": detail,
         "instance": instance,
@@ -181,7 +188,17 @@ def install_problems(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> Response:
         code, detail = _OF_STATUS.get(error.status_code) or _unreadable(request, error)
-        return problem(code, detail, instance=request.url.path, headers=error.headers)
+        allowed = {"Allow": ", ".join(_methods(request))} if code == "method_not_allowed" else {}
+        return problem(code, detail, instance=request.url.path, headers={**(error.headers or {}), **allowed})
+
+
+def _methods(request: Request) -> list[str]:
+    """Return all methods of the path (RFC 9110, 10.2.1), of its template with the fewest parameters if it has more."""
+    by_path: dict[str, set[str]] = {}
+    for route in (found.original_route for found in iter_route_contexts(request.app.routes)):
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            by_path.setdefault(route.path, set()).update(route.methods or ())
+    return sorted(by_path[min(by_path, key=lambda path: path.count("{"))]) if by_path else []
 
 
 def _unreadable(request: Request, error: HTTPException) -> tuple[str, str]:

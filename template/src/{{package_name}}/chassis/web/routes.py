@@ -17,7 +17,7 @@ from ..contracts.envelope import Failed, Finished
 from ..contracts.errors import RequestError
 from ..contracts.json import to_json
 from ..contracts.providers import did_you_mean
-from .problems import CallFailed
+from .problems import STATUS, CallFailed
 
 DEFAULT_MAX_BODY_BYTES = 64 * 1024
 """Longest body of a route that does not state its own limit."""
@@ -131,14 +131,40 @@ class ProblemDocument(BaseModel):
 REF_TEMPLATE = "#/components/schemas/{model}"
 """Where the OpenAPI document keeps the schemas that models of a route refer to."""
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    name: {
-        "description": "Problem document",
-        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
-    }
-    for name in ("4XX", "5XX")
+type Answers = dict[int | str, dict[str, Any]]
+
+
+def problems(*codes: str) -> Answers:
+    """Return what a route says in the OpenAPI document about failures of its own.
+
+    What any route can answer, or every one with a body, with an id and so on, is added to the document by its rules.
+    """
+    found: Answers = {}
+    for code in codes:
+        answer = found.setdefault(STATUS[code], {"description": "Problem document", "x-codes": []})
+        answer["x-codes"].append(code)
+    return found
+
+
+def headed(status: int, *names: str, description: str = "Successful Response") -> Answers:
+    """Return what a route says in the OpenAPI document about headers of an answer that only it sends."""
+    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+    return {status: {"description": description, "headers": headers}}
+
+
+CALLING = (
+    *("unknown_provider", "invalid_request", "provider_error", "provider_timeout", "deadline_exceeded"),
+    *("provider_unavailable", "provider_rate_limited", "provider_quota_exhausted", "circuit_open", "overloaded"),
+)
+"""The codes of routes that call a provider."""
+
+TAGS: Mapping[str, Any] = {
+    "anyOf": [{"const": "*"}, {"type": "string", "pattern": r'^(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*$'}]
 }
-"""What routes say in the OpenAPI document about failures."""
+"""What a header with entity tags looks like, as the document says it. Source: RFC 9110, section 8.8.3."""
+
+PROBLEMS = problems(*CALLING)
+"""What routes that call a provider say in the OpenAPI document about failures."""
 
 
 def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

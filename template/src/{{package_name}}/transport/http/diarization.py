@@ -12,7 +12,16 @@ from ...chassis.contracts.errors import RequestError
 from ...chassis.outgoing.fetching import Fetcher
 from ...chassis.web.access import SIGNED
 from ...chassis.web.problems import validation_problem
-from ...chassis.web.routes import PROBLEMS, REF_TEMPLATE, finished, json_response, media_type, provided, read_body
+from ...chassis.web.routes import (
+    CALLING,
+    REF_TEMPLATE,
+    finished,
+    json_response,
+    media_type,
+    problems,
+    provided,
+    read_body,
+)
 from ...chassis.work import Spool
 from ...domain.diarization import AudioFile, Diarization, DiarizationParams
 from ...service.diarization import DiarizationService
@@ -69,12 +78,22 @@ _BODY: dict[str, Any] = {
                     "properties": {
                         "file": {"type": "string", "format": "binary", "description": "A PCM WAV recording."},
                         "provider": {"type": "string"},
-                        "params": {"type": "string", "description": "A JSON object of params."},
+                        "params": DiarizationParamsBody.model_json_schema(ref_template=REF_TEMPLATE),
                     },
-                }
+                },
+                "encoding": {"params": {"contentType": "application/json"}},
             },
             "application/json": {"schema": DiarizationSourceBody.model_json_schema(ref_template=REF_TEMPLATE)},
         },
+    }
+}
+
+
+_NOTIFICATION: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "What the provider sends, in its own form.",
+        "content": {"application/json": {"schema": {"type": "object"}}},
     }
 }
 
@@ -87,7 +106,7 @@ def build_router(max_upload_bytes: int, *, fetch_urls: bool) -> APIRouter:
         "",
         status_code=202,
         response_model=Pending,
-        responses=PROBLEMS,
+        responses=problems(*CALLING, "conflict", "unreadable_audio", "unsupported_source"),
         openapi_extra=_BODY,
         max_body_size=max_upload_bytes + _MULTIPART_OVERHEAD_BYTES,
     )
@@ -105,12 +124,12 @@ def build_router(max_upload_bytes: int, *, fetch_urls: bool) -> APIRouter:
         audio = AudioFile(stored.path, stored.bytes, stored.sha256, temporary=True)
         return _accepted(await service.start(audio, provider=provider, params=params), pointer)
 
-    @router.get("/{id}", response_model=Envelope[Diarization], responses=PROBLEMS)
+    @router.get("/{id}", response_model=Envelope[Diarization])
     async def get(id: str, service: Service) -> Response:  # noqa: A002 - the name of the path parameter
         """Return the newest envelope."""
         return json_response(await service.get(id))
 
-    @router.delete("/{id}", response_model=Failed, responses=PROBLEMS)
+    @router.delete("/{id}", response_model=Failed, responses=problems("already_finished"))
     async def cancel(id: str, service: Service) -> Response:  # noqa: A002 - the name of the path parameter
         """Stop the work."""
         return json_response(await service.cancel(id))
@@ -125,7 +144,8 @@ def _add_webhook(router: APIRouter) -> None:
     @router.post(
         "/webhooks/{provider}",
         response_model=NotificationReceived,
-        responses=PROBLEMS,
+        responses=problems("unauthenticated"),
+        openapi_extra=_NOTIFICATION,
         max_body_size=most,
         dependencies=[SIGNED],
     )

@@ -9,9 +9,18 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...chassis.contracts.envelope import Envelope, Failed, Succeeded
-from ...chassis.web.events import EventStream, event, event_stream
+from ...chassis.web.events import EventStream, event, event_stream, events_of
 from ...chassis.web.problems import CallFailed, problem_of
-from ...chassis.web.routes import PROBLEMS, end_with_caller, finished, json_response, provided, require_json
+from ...chassis.web.routes import (
+    CALLING,
+    REF_TEMPLATE,
+    end_with_caller,
+    finished,
+    json_response,
+    problems,
+    provided,
+    require_json,
+)
 from ...domain.genai import Delta, Generation, GenerationParams, GenerationPolicy, GenerationRequest
 from ...service.genai import GenAIService, StreamItem
 
@@ -81,6 +90,13 @@ class BatchAnswer(BaseModel):
     items: list[Envelope[Generation]]
 
 
+_FAILURES = problems(*CALLING, "prompt_too_long")
+_EVENTS = events_of(
+    delta={"type": "object", "properties": {"index": {"type": "integer"}, "text": {"type": "string"}}},
+    envelope={"$ref": REF_TEMPLATE.format(model="GenerationSucceeded")},
+    error={"$ref": REF_TEMPLATE.format(model="ProblemDocument")},
+)
+
 type Service = Annotated[GenAIService, Depends(provided(GenAIService))]
 
 
@@ -90,12 +106,12 @@ def build_router(max_prompt_chars: int) -> APIRouter:
     router = APIRouter(prefix="/v1/generations", tags=["genai"], dependencies=needs)
     max_body_size = 64 * 1024 + _JSON_BYTES_PER_CHAR * max_prompt_chars
 
-    @router.post("", response_model=Succeeded[Generation], responses=PROBLEMS, max_body_size=max_body_size)
+    @router.post("", response_model=Succeeded[Generation], responses=_FAILURES, max_body_size=max_body_size)
     async def generate(body: GenerationBody, service: Service) -> Response:
         """Answer one prompt."""
         return finished(await service.generate(body.to_request()))
 
-    @router.post("/stream", response_class=EventStream, responses=PROBLEMS, max_body_size=max_body_size)
+    @router.post("/stream", response_class=EventStream, responses=_EVENTS | _FAILURES, max_body_size=max_body_size)
     async def stream(body: GenerationBody, request: Request, service: Service) -> Response:
         """Answer one prompt in pieces: `delta` events, and `envelope` or `error` as the last one."""
         items = service.stream(body.to_request())
@@ -104,7 +120,7 @@ def build_router(max_prompt_chars: int) -> APIRouter:
             raise CallFailed(first)  # nothing was sent: an ordinary problem
         return event_stream(_events(first, items, request.url.path))
 
-    @router.post("/batch", response_model=BatchAnswer, responses=PROBLEMS, max_body_size=10 * max_body_size)
+    @router.post("/batch", response_model=BatchAnswer, responses=_FAILURES, max_body_size=10 * max_body_size)
     async def generate_batch(body: BatchBody, service: Service) -> Response:
         """Answer up to 100 prompts; each item succeeds or fails by itself."""
         answered = await service.generate_all([item.to_request() for item in body.items])

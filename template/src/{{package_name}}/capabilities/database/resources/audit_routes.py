@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from ....chassis.contracts.errors import RequestError
 from ....chassis.web.access import needs
-from ....chassis.web.routes import PROBLEMS, provided
+from ....chassis.web.routes import headed, provided
 from ..database import Database
 from ..deadlines import TimedRoute
 from ..tables import ID_CHARS
@@ -24,6 +24,7 @@ _NAME = r"^[a-z0-9_-]+$"
 
 type Stored = Annotated[Database, Depends(provided(Database))]
 type Name = Annotated[str, Query(max_length=ID_CHARS, pattern=_NAME)]
+type After = Annotated[str, Query(json_schema_extra={"pattern": f"^({_CURSOR.pattern})?$"})]
 type Size = Annotated[int, Query(ge=1, le=MAX_SIZE)]
 
 
@@ -52,13 +53,13 @@ def build_audit_router() -> APIRouter:
     """Return the route that reads the audit; nothing writes it but the changes themselves."""
     router = APIRouter(prefix="/v1/audit", tags=["audit"], route_class=TimedRoute, dependencies=[needs("audit")])
 
-    @router.get("", response_model=AuditPage, responses=PROBLEMS)
+    @router.get("", response_model=AuditPage, responses=headed(200, "Link"))
     async def read(
         request: Request,
         database: Stored,
         resource: Name,
         id: Name | None = None,  # noqa: A002 - name of the parameter
-        after: str = "",
+        after: After = "",
         size: Size = DEFAULT_SIZE,
     ) -> Response:
         """Return the changes of a resource, or of one of its records."""

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -34,7 +34,7 @@ class Kind:
     """
 
     expected: str
-    schema: str
+    schema: Mapping[str, Json]
     of_json: Callable[[Json], Value]
     of_text: Callable[[str], Value] | None = None
     listed: bool = False
@@ -82,7 +82,8 @@ def _whole(bits: int) -> Kind:
     def of_text(text: str) -> int:
         return of_json(int(_matching(_WHOLE, text)[0]))
 
-    return Kind(f"a whole number of {bits} bits", "integer", of_json, of_text)
+    schema: Mapping[str, Json] = {"type": "integer", "minimum": -end, "maximum": end - 1}
+    return Kind(f"a whole number of {bits} bits", schema, of_json, of_text)
 
 
 def _float_of(value: Json) -> float:
@@ -119,14 +120,16 @@ def _matching(pattern: re.Pattern[str], text: str) -> re.Match[str]:
 
 _TIMES = "a date such as 2025-01-31 (its first moment, UTC) or a time such as 2025-01-31T12:00:00Z"
 _TEXT = f"a text of at most {MAX_VALUE_CHARS} characters"
+_DAY: dict[str, Json] = {"type": "string", "format": "date"}
+_SHORT: Mapping[str, Json] = {"type": "string", "maxLength": MAX_VALUE_CHARS}
 _KINDS: tuple[tuple[type[TypeEngine[Any]], Kind], ...] = (
-    (Boolean, Kind("true or false", "boolean", _bool_of)),
+    (Boolean, Kind("true or false", {"type": "boolean"}, _bool_of)),
     (BigInteger, _whole(64)),
     (SmallInteger, _whole(16)),
     (Integer, _whole(32)),
-    (Float, Kind("a number", "number", _float_of, _float_of_text)),
-    (DateTime, Kind(_TIMES, "string", _moment_of, _moment_of)),
-    (Date, Kind("a date such as 2025-01-31", "string", _date_of, _date_of)),
-    (JSON, Kind(f"{_TEXT} that the list holds", "string", _text_of, listed=True)),
-    (String, Kind(_TEXT, "string", _text_of, _text_of)),
+    (Float, Kind("a number", {"type": "number"}, _float_of, _float_of_text)),
+    (DateTime, Kind(_TIMES, {"anyOf": [_DAY, {"type": "string", "format": "date-time"}]}, _moment_of, _moment_of)),
+    (Date, Kind("a date such as 2025-01-31", _DAY, _date_of, _date_of)),
+    (JSON, Kind(f"{_TEXT} that the list holds", _SHORT, _text_of, listed=True)),
+    (String, Kind(_TEXT, _SHORT, _text_of, _text_of)),
 )

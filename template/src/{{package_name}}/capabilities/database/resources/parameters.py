@@ -11,7 +11,7 @@ from fastapi import Request
 from ....chassis.contracts.errors import RequestError
 from .export import FORMATS
 from .pages import DEFAULT_SIZE, MAX_CURSOR_CHARS, MAX_PAGE, MAX_SIZE
-from .query import MAX_FILTER_CHARS, MAX_SEARCH_CHARS, Grammar
+from .query import MAX_FILTER_CHARS, MAX_FILTER_VALUES, MAX_SEARCH_CHARS, Grammar
 
 type Parameter = Mapping[str, Any]
 
@@ -52,15 +52,9 @@ def given(request: Request) -> dict[str, str]:
 def parameters_of(grammar: Grammar, fields: Sequence[str]) -> list[Parameter]:
     """Return what the records of a resource can be chosen, ordered and cut by."""
     asked = [
-        _parameter(
-            "filter",
-            f"A JSON object of values that fields have to have: {', '.join(grammar.filters)}. A list means one of its "
-            "values, null that there is none.",
-            type="string",
-            maxLength=MAX_FILTER_CHARS,
-        ),
+        _filter(grammar),
         *(
-            _parameter(name, f"{field} {_WORDS[operator]} this: {kind.expected}.", type=kind.schema)
+            _parameter(name, f"{field} {_WORDS[operator]} this: {kind.expected}.", **kind.schema)
             for name, (field, operator, _, kind) in grammar.ranges.items()
         ),
         _parameter(
@@ -68,14 +62,41 @@ def parameters_of(grammar: Grammar, fields: Sequence[str]) -> list[Parameter]:
             f"Fields to sort by, separated by commas; a `-` before one turns it round: {', '.join(grammar.sorts)}. "
             "Records without a value come last.",
             type="string",
+            pattern=_listed([f"-?{name}" for name in grammar.sorts]),
         ),
-        _parameter("fields", f"Fields to return, separated by commas: {', '.join(fields)}.", type="string"),
+        _parameter(
+            "fields",
+            f"Fields to return, separated by commas: {', '.join(fields)}.",
+            type="string",
+            pattern=_listed(fields),
+        ),
         DELETED,
     ]
     if grammar.search:
         text = f"Words that have to be found in {' or '.join(grammar.search)}, in capitals or not."
         asked.append(_parameter("search", text, type="string", maxLength=MAX_SEARCH_CHARS))
     return asked
+
+
+def _filter(grammar: Grammar) -> Parameter:
+    """Return the parameter that is itself a JSON object."""
+    text = (
+        f"Values that fields have to have, in at most {MAX_FILTER_CHARS} characters. A list means one of its values, "
+        "null that there is none."
+    )
+    properties = {}
+    for name, (column, kind) in grammar.filters.items():
+        values = {"type": "array", "minItems": 1, "maxItems": MAX_FILTER_VALUES, "items": kind.schema}
+        properties[name] = {"anyOf": [kind.schema, values, *([{"type": "null"}] if column.nullable else [])]}
+    schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    content = {"application/json": {"schema": schema}}
+    return {"name": "filter", "in": "query", "required": False, "description": text, "content": content}
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the pattern of a list of names with commas between them."""
+    name = f"({'|'.join(names)})"
+    return f"^{name}(,{name})*$"
 
 
 _WORDS = {"gt": "above", "gte": "at or above", "lt": "below", "lte": "at or below"}

@@ -9,15 +9,22 @@ from pydantic import BaseModel, create_model
 from pydantic_core import to_json
 
 from ....chassis.contracts.json import Json
-from ....chassis.web.routes import PROBLEMS, provided
+from ....chassis.web.routes import Answers, headed, problems, provided
 from ..database import Database
 from .etags import tags_in
-from .export import Exporter, format_of
+from .export import FORMATS, Exporter, format_of
 from .pages import Numbered, asked, links, related_pages, related_parts
 from .parameters import DELETED, FORMAT, PAGING, given, parameters_of
 from .query import truth
 from .reading import Part, Reader
 from .resource import Resource
+
+_FILE: Answers = {
+    200: {
+        "description": "A file",
+        "content": {kind.media_type.partition(";")[0]: {"schema": {"type": "string"}} for kind in FORMATS.values()},
+    }
+}
 
 type Storage = Annotated[Database, Depends(provided(Database))]
 
@@ -34,7 +41,13 @@ def add_reads(router: APIRouter, resource: Resource) -> None:
 def _add_list(router: APIRouter, reader: Reader, parameters: Sequence[Mapping[str, Any]]) -> None:
     model = _list_model(reader.resource.record)
 
-    @router.get("", name="list", response_model=model, responses=PROBLEMS, openapi_extra={"parameters": parameters})
+    @router.get(
+        "",
+        name="list",
+        response_model=model,
+        responses=headed(200, "Link") | problems("unknown_field"),
+        openapi_extra={"parameters": parameters},
+    )
     async def list_(request: Request, database: Storage) -> Response:
         """Return a part of the collection: a page by its number, or what follows on a cursor."""
         stated = given(request)
@@ -56,7 +69,7 @@ def _add_export(router: APIRouter, reader: Reader, parameters: Sequence[Mapping[
         "/$export",
         name="export",
         response_class=Response,
-        responses={200: {"description": "A file", "content": {"text/csv": {"schema": {"type": "string"}}}}, **PROBLEMS},
+        responses=_FILE | problems("unknown_field"),
         openapi_extra={"parameters": parameters},
     )
     async def export(request: Request, database: Storage) -> Response:
@@ -72,7 +85,7 @@ def _add_one(router: APIRouter, reader: Reader) -> None:
         "/{id}",
         name="get",
         response_model=resource.record,
-        responses={304: {"description": "The caller has it already"}, **PROBLEMS},
+        responses=headed(200, "ETag") | headed(304, "ETag", description="The caller has it already"),
         openapi_extra={"parameters": [DELETED]},
     )
     async def get(id: str, request: Request, database: Storage) -> Response:  # noqa: A002 - the name of the parameter

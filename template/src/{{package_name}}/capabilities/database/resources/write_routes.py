@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from ....chassis.web.routes import PROBLEMS, REF_TEMPLATE, media_type, provided
+from ....chassis.web.routes import REF_TEMPLATE, TAGS, headed, media_type, problems, provided
 from ..database import Database
 from .bodies import read_body, read_patch
 from .bulk import MAX_BYTES, MAX_ITEMS, Bulk, BulkBody
@@ -20,6 +20,8 @@ from .writing import Writing, Written
 
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
+_NULL = {"type": "null"}
+_CHANGED = headed(200, "ETag") | problems("precondition_required")
 
 type Stored = Annotated[Database, Depends(provided(Database))]
 
@@ -59,14 +61,16 @@ def _add_creation(router: APIRouter, writing: Writing) -> None:
     resource, bulk = writing.resource, Bulk(writing)
     body, many = _body(resource, _JSON), _bulk_body(resource)
 
-    @router.post("", status_code=201, response_model=resource.record, responses=PROBLEMS, openapi_extra=body)
+    answers = headed(201, "ETag")
+
+    @router.post("", status_code=201, response_model=resource.record, responses=answers, openapi_extra=body)
     async def create(request: Request, database: Stored) -> Response:
         """Add a record; its address stands in `Location`."""
         media_type(request, _JSON)
         written = await writing.create(database, read_body(resource.body, await request.body()))
         return _answer(written, 201, {"Location": f"/v1/{resource.name}/{written.document['id']}"})
 
-    @router.post("/$bulk", response_model=BulkAnswer, responses=PROBLEMS, openapi_extra=many, max_body_size=MAX_BYTES)
+    @router.post("/$bulk", response_model=BulkAnswer, openapi_extra=many, max_body_size=MAX_BYTES)
     async def create_many(request: Request, database: Stored) -> Response:
         """Add up to 10,000 records: all or none of them, or each that is right."""
         media_type(request, _JSON)
@@ -77,10 +81,10 @@ def _add_creation(router: APIRouter, writing: Writing) -> None:
 def _add_changes(router: APIRouter, writing: Writing) -> None:
     resource = writing.resource
     whole = _body(resource, _JSON) | _conditional(required=True)
-    patch: dict[str, Any] = {"schema": {"type": "object", "description": "JSON merge patch, RFC 7396."}}
+    patch: dict[str, Any] = {"schema": _patch(resource)}
     part = {"requestBody": {"required": True, "content": {_MERGE_PATCH: patch, _JSON: patch}}}
 
-    @router.put("/{id}", response_model=resource.record, responses=PROBLEMS, openapi_extra=whole)
+    @router.put("/{id}", response_model=resource.record, responses=_CHANGED, openapi_extra=whole)
     async def replace(id: str, request: Request, database: Stored) -> Response:  # noqa: A002 - name of the parameter
         """Put a whole body in the place of what the record says."""
         media_type(request, _JSON)
@@ -90,7 +94,7 @@ def _add_changes(router: APIRouter, writing: Writing) -> None:
 
     part |= _conditional(required=True)
 
-    @router.patch("/{id}", response_model=resource.record, responses=PROBLEMS, openapi_extra=part)
+    @router.patch("/{id}", response_model=resource.record, responses=_CHANGED, openapi_extra=part)
     async def update(id: str, request: Request, database: Stored) -> Response:  # noqa: A002 - name of the parameter
         """Change some fields; null removes one."""
         media_type(request, _MERGE_PATCH, _JSON)
@@ -102,7 +106,9 @@ def _add_removal(router: APIRouter, writing: Writing) -> None:
     lenient, strict = _conditional(required=False), _conditional(required=True)
     strict["parameters"].append(PURGE)
 
-    @router.delete("/{id}", status_code=204, responses=PROBLEMS, openapi_extra=strict)
+    removed = headed(204, "ETag") | problems("precondition_required")
+
+    @router.delete("/{id}", status_code=204, responses=removed, openapi_extra=strict)
     async def delete(id: str, request: Request, database: Stored) -> Response:  # noqa: A002 - name of the parameter
         """Hide a record until it is restored, or remove it for good."""
         asked = if_match(request.headers.getlist("if-match"))
@@ -112,7 +118,9 @@ def _add_removal(router: APIRouter, writing: Writing) -> None:
         written = await writing.delete(database, id, asked)
         return Response(status_code=204, headers={"ETag": written.etag})
 
-    @router.post("/{id}/$restore", response_model=writing.resource.record, responses=PROBLEMS, openapi_extra=lenient)
+    restored = headed(200, "ETag")
+
+    @router.post("/{id}/$restore", response_model=writing.resource.record, responses=restored, openapi_extra=lenient)
     async def restore(id: str, request: Request, database: Stored) -> Response:  # noqa: A002 - name of the parameter
         """Show a deleted record again."""
         stated = request.headers.getlist("if-match")
@@ -129,6 +137,17 @@ def _schema(resource: Resource) -> dict[str, Any]:
     name = resource.body.__name__
     schema = resource.body.model_json_schema(ref_template=REF_TEMPLATE)
     return {"$ref": REF_TEMPLATE.format(model=name), "$defs": {name: schema}}
+
+
+def _patch(resource: Resource) -> dict[str, Any]:
+    """Return the schema of a merge patch: any field of the body, and null for those that may be missing."""
+    schema = resource.body.model_json_schema(ref_template=REF_TEMPLATE)
+    needed = schema.pop("required", ())
+    for name, field in schema["properties"].items():
+        field.pop("default", None)
+        if name not in needed and _NULL not in field.get("anyOf", ()):
+            schema["properties"][name] = {"anyOf": [field, _NULL]}
+    return {**schema, "title": f"{resource.body.__name__}Patch", "description": "JSON merge patch, RFC 7396."}
 
 
 def _body(resource: Resource, type_: str) -> dict[str, Any]:
@@ -150,5 +169,5 @@ def _bulk_body(resource: Resource) -> dict[str, Any]:
 
 def _conditional(*, required: bool) -> dict[str, Any]:
     text = "The ETag of the version that was read, or *."
-    header = {"name": "If-Match", "in": "header", "required": required, "schema": {"type": "string"}}
-    return {"parameters": [{**header, "description": text}]}
+    header = {"name": "If-Match", "in": "header", "required": required}
+    return {"parameters": [{**header, "description": text, "schema": TAGS}]}

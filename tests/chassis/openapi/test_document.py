@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from object_service.chassis.web.openapi import completed
+from object_service.chassis.openapi.document import completed
 
 TEXT_OR_NULL = {"anyOf": [{"type": "string"}, {"type": "null"}], "title": "Text"}
 
