@@ -12,6 +12,7 @@ from ..features import Feature
 from ..web.app import build_app
 from ..web.routes import REF_TEMPLATE, ProblemDocument
 from .about import about, tags
+from .deprecations import mark_deprecated
 from .headers import describe_headers, header_components
 from .operations import operations
 from .rules import describe_problems, example_of
@@ -40,6 +41,7 @@ def openapi_document(app: FastAPI) -> dict[str, object]:
             common[method] = (*common.get(method, ()), *codes)
     document = app.openapi()
     secure(document, app)
+    mark_deprecated(document, app)
     return completed(document, told=told, common=common)
 
 

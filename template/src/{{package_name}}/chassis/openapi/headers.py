@@ -29,12 +29,18 @@ ANSWERED: Mapping[str, Named] = {
     ),
     "Location": Named("Path of what was made.", _TEXT, lambda _, status: status in ("201", "202")),
     "ETag": Named("The version of the record, for If-Match and If-None-Match.", _TEXT),
-    "Link": Named("Related parts of a collection (RFC 8288): first, prev, next, last.", _TEXT),
+    "Link": Named(
+        "Related parts of a collection (RFC 8288): first, prev, next, last; of a deprecated route, what to use.",
+        _TEXT,
+        lambda one, _: one.deprecated,
+    ),
     "Idempotency-Replayed": Named(
         "`true` on an answer that repeats the first one to its Idempotency-Key.",
         {"const": "true"},
         lambda operation, status: "POST" in operation.common and operation.method == "POST" and status[0] == "2",
     ),
+    "Deprecation": Named("Since when the route is deprecated (RFC 9745).", _TEXT, lambda one, _: one.deprecated),
+    "Sunset": Named("When it goes (RFC 8594).", _TEXT, lambda one, _: one.deprecated),
     "RateLimit-Policy": Named("The limits of the caller: quota `q` in `w` seconds.", _TEXT, lambda *_: True),
     "RateLimit": Named("What is left of them, and in how many seconds it grows.", _TEXT, lambda *_: True),
     "WWW-Authenticate": Named(

@@ -40,6 +40,11 @@ class Operation:
         return any(self.document.get("security", ()))
 
     @property
+    def deprecated(self) -> bool:
+        """Whether it will go."""
+        return bool(self.document.get("deprecated"))
+
+    @property
     def stated(self) -> tuple[str, ...]:
         """The codes that the route states by itself."""
         answers = self.document["responses"].values()

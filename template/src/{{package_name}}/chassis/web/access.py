@@ -60,7 +60,7 @@ class AccessTable:
             stated = [item.dependency for item in getattr(context, "dependencies", None) or ()]
             own = [access for access in stated if isinstance(access, Access)]
             access = own[-1] if own else Access(scopes.get(id(route), OPERATIONS))
-            self._rows.append((_pattern(context), tuple(context.methods or ()), access, route))
+            self._rows.append((pattern_of(context), tuple(context.methods or ()), access, route))
 
     def find(self, method: str, path: str) -> tuple[Access, BaseRoute] | None:
         """Return what a request needs, and its route; None for a path that leads nowhere."""
@@ -73,7 +73,7 @@ class AccessTable:
         return other
 
 
-def _pattern(context: RouteContext) -> re.Pattern[str]:
+def pattern_of(context: RouteContext) -> re.Pattern[str]:
     """Return what paths of a route look like; a kind of route that has no pattern is refused rather than left open."""
     for holder in (context, getattr(context, "starlette_route", None)):
         found = getattr(holder, "path_regex", None)

@@ -20,6 +20,7 @@ from .bounds import Bounded
 from .browsers import SafeHeaders, shared_with
 from .callers import Addresses
 from .deadline import Deadline
+from .deprecation import Deprecated
 from .limiting import AddressLimits, PrincipalLimits
 from .metrics import HttpMetrics, Measured
 from .metrics import build_router as metrics_router
@@ -80,6 +81,7 @@ def _add_layers(app: FastAPI, section: HttpSection, features: Sequence[Feature],
     app.add_middleware(AddressLimits, limits, Addresses(section.trusted_proxies))
     app.add_middleware(Bounded, section)
     app.add_middleware(Deadline, timeout_s=section.request_timeout_s)
+    app.add_middleware(Deprecated)
     app.add_middleware(Surroundings, section)
     app.add_middleware(shared_with, section)
     app.add_middleware(SafeHeaders, hsts_s=section.hsts_s)
