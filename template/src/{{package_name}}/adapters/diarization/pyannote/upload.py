@@ -4,11 +4,13 @@ import ipaddress
 import socket
 from urllib.parse import urlsplit
 
+from ....chassis.outgoing.addresses import may_be_reached
+
 
 def is_safe(url: str, api_scheme: str) -> bool:
     """Tell whether a URL leads to a host, without credentials, and hides the recording as well as the API does.
 
-    Where the API has https, an address of this machine or its network is refused too: the vendor is not there.
+    Where the API has https, an address that is not public is refused too: the vendor is not there.
     """
     try:
         parts = urlsplit(url)
@@ -25,7 +27,7 @@ def _is_inside(host: str) -> bool:
     address = _address(host)
     if address is None:
         return host == "localhost" or host.endswith(".localhost")
-    return address.is_private or address.is_loopback or address.is_link_local
+    return not may_be_reached(str(address))
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
