@@ -26,8 +26,13 @@ VALUE = re.compile(r"\{% if (?:not )?(\w+)\|default\('(\w*)'\)(?: [!=]= '\w+')? 
 VALUES = {("ci", "none"), ("code_owners", "")}
 """Answers and values that bring files of their own, and what an update takes them for when it does not know them."""
 CI = {
-    "github": {".github/workflows/ci.yml", ".github/workflows/template.yml", "renovate.json"},
-    "gitlab": {".gitlab-ci.yml", "renovate.json"},
+    "github": {
+        ".github/pull_request_template.md",
+        ".github/workflows/ci.yml",
+        ".github/workflows/template.yml",
+        "renovate.json",
+    },
+    "gitlab": {".gitlab-ci.yml", ".gitlab/merge_request_templates/Default.md", "renovate.json"},
     "none": set[str](),
 }
 OPTIONS = ("genai", "diarization", "database", "jobs", "oidc")

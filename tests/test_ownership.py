@@ -1,6 +1,6 @@
 """Ownership: every rendered file has one owner, whatever was answered, and the page says what the data say."""
 
-from itertools import product
+from itertools import cycle, product
 
 import pytest
 
@@ -10,11 +10,10 @@ from rendering import OBJECTS, Answers, Workshop, files
 from tools import ROOT
 
 CAPABILITIES: tuple[list[str], ...] = ([], ["database"], ["jobs"], ["oidc"])
+CIS = ("github", "gitlab", "none")
 EVERYTHING: list[Answers] = [
     {"objects": objects, "capabilities": capabilities, "ci": ci}
-    for (objects, capabilities), ci in zip(
-        product(OBJECTS.values(), CAPABILITIES), ["github", "gitlab", "none"] * 4, strict=True
-    )
+    for (objects, capabilities), ci in zip(product(OBJECTS.values(), CAPABILITIES), cycle(CIS), strict=False)
 ]
 
 
