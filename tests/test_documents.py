@@ -130,7 +130,8 @@ def test_settings_and_metrics_of_a_project_exist(workshop: Workshop, selection: 
         other = (workshop.render(DEFAULT) / "docs" / "settings.md").read_text(encoding="utf-8")
         known |= {name for name in VARIABLE.findall(other) if "PROVIDERS__" in name}
     ends = {name.partition("PROVIDERS__")[2].partition("__")[2] for name in known if "PROVIDERS__" in name}
-    told = docs["architecture.md"].partition("\n## Logs\n")[2]
+    full = workshop.render(DEFAULT if selection == "none" else SELECTIONS[selection])
+    told = (full / "docs" / "architecture.md").read_text(encoding="utf-8").partition("\n## Logs\n")[2]
     names = set(re.findall(r"`([a-z_]+)`", told))
     wrong = []
     for page, text in {**docs, "README": (project / "README.md").read_text(encoding="utf-8")}.items():
@@ -140,7 +141,9 @@ def test_settings_and_metrics_of_a_project_exist(workshop: Workshop, selection: 
             if not any(one == name or (short != name and one.startswith(short)) for one in known) and end not in ends:
                 wrong.append(f"{page}: {name}")
         wrong += [
-            f"{page}: {name}" for name in SHORT.findall(text) if not any(one.endswith(f"__{name}") for one in known)
+            f"{page}: {name}"
+            for name in SHORT.findall(text)
+            if not any(one.endswith((f"__{name}", f"SERVICE_{name}")) for one in known)
         ]
         wrong += [f"{page}: {name}" for name in METRIC.findall(text) if name not in names]
     assert [] == wrong

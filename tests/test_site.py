@@ -44,7 +44,7 @@ def test_every_page_is_built_and_in_the_navigation(site: Path) -> None:
         text, source = (site / built).read_text(encoding="utf-8"), (ROOT / name).read_text(encoding="utf-8")
         assert re.search(rf'href="(\./)?{re.escape(built)}"', first), name
         assert text.count('<div class="highlight">') + text.count("</code></pre></div>") >= len(list(blocks(source)))
-        assert text.count("<table") == len(re.findall(r"^\|[-|]+\|$", source, re.MULTILINE)), name
+        assert text.count("<table") == len(re.findall(r"^\|[-|: ]+\|$", source, re.MULTILINE)), name
     assert version(ROOT) in first
 
 
@@ -104,6 +104,8 @@ def test_every_decision_is_listed() -> None:
     assert sorted(path.name for path in DECISIONS.glob("*.md")) == sorted(Path(row[1]).name for row in rows)
     assert [] == [row for row in rows if not Path(row[1]).name.startswith(row[0])]
     assert [] == missing(ROOT)
+    placed = re.findall(r'"([^"]+\.md)"', json.dumps(navigation(ROOT)))
+    assert [] == [name for name in pages(ROOT) if placed.count(name) != 1]
 
 
 def test_groups_of_the_index_are_groups_of_the_navigation() -> None:
