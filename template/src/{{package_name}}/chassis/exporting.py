@@ -6,7 +6,7 @@ from typing import Any, override
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.trace import Link, Status
+from opentelemetry.trace import Link, SpanContext, Status
 
 from .contracts.context import current_or_none
 from .redaction import redact, redact_text
@@ -53,10 +53,17 @@ def _value(name: str, value: Any) -> Any:
     return redact_text(f"?{value}")[1:] if name == _QUERY else redact(value, name)
 
 
+def _without_state(context: SpanContext | None) -> SpanContext | None:
+    """Return a context; the state that came along with it is left out as a whole where it tells a secret."""
+    if context is None or not context.trace_state or (state := context.trace_state.to_header()) == redact_text(state):
+        return context
+    return SpanContext(context.trace_id, context.span_id, context.is_remote, context.trace_flags)
+
+
 def _redacted(span: ReadableSpan) -> ReadableSpan:
     return ReadableSpan(
         name=redact_text(span.name),
-        context=span.context,
+        context=_without_state(span.context),
         parent=span.parent,
         resource=span.resource,
         attributes=redacted_attributes(span.attributes),

@@ -18,6 +18,7 @@ from ..contracts.context import current
 from ..contracts.envelope import Failed
 from ..contracts.errors import RequestError, ServiceError
 from ..contracts.json import to_json
+from ..redaction import redact_text
 
 STATUS: Mapping[str, int] = {
     "malformed_json": 400,
@@ -137,14 +138,14 @@ def _document(
         "type": f"urn:problem:{code}",
         "title": title_of(code),
         "status": STATUS.get(code, 500),
-        "detail": detail,
-        "instance": instance,
+        "detail": redact_text(detail),
+        "instance": redact_text(instance),
         "code": code,
         "correlation_id": current().correlation_id,
         "retryable": retryable,
     }
     if errors:
-        document["errors"] = list(errors)
+        document["errors"] = [{name: redact_text(text) for name, text in error.items()} for error in errors]
     if provenance is not None:
         document["provenance"] = to_json(provenance)
     return document
