@@ -10,7 +10,7 @@ BUDGETS = {
     "resilience": 1290,
     "http": 255,
     "web": 1250,
-    "callers": 430,
+    "callers": 445,
     "openapi": 640,
     "cli": 560,
     "telemetry": 600,

@@ -1,5 +1,6 @@
 """Abuse: a rendered service is attacked as a real process; whoever behaves is served all the while."""
 
+import json
 import socket
 import time
 from collections import Counter
@@ -12,7 +13,7 @@ import pytest
 
 from redis_server import RedisServer
 from rendering import DEFAULT, Workshop, install
-from serving import JSON, Answer, Service, running
+from serving import JSON, Answer, Service, command, running
 
 pytestmark = pytest.mark.gate
 
@@ -207,6 +208,39 @@ def test_a_flood_of_one_caller_is_held_back(service: Service) -> None:
     assert 429 == ask(service, "203.0.113.1", "/nowhere").status
     spoofed = {**JSON, "X-Forwarded-For": "198.51.100.9, 203.0.113.1"}
     assert 429 == service.call("POST", "/v1/generations", PROMPT, spoofed).status
+
+
+def test_principals_are_limited_and_guessing_ends(workshop: Workshop, tmp_path: Path) -> None:
+    """Each key has a quota, from wherever it is used; an address that tries keys is not looked at for a while."""
+    project = workshop.install(DEFAULT)
+    new = ("--scope", "genai", "--file", "keys.toml", "--json")
+    made = [command(project, tmp_path, "keys", "new", name, *new) for name in ("ada", "bob")]
+    key, fresh = (str(json.loads(done.stdout)["key"]) for done in made)
+    environment = {
+        **ENVIRONMENT,
+        "MY_SERVICE_AUTH__OPEN": "false",
+        "MY_SERVICE_AUTH__KEYS_FILE": str(tmp_path / "keys.toml"),
+        "MY_SERVICE_LIMITS__PRINCIPAL__RATE_PER_S": "0.01",
+        "MY_SERVICE_LIMITS__PRINCIPAL__BURST": "5",
+    }
+    with running(project, tmp_path / "run", environment) as service:
+
+        def shown(credentials: str, caller: str) -> Answer:
+            headers = {**JSON, "X-Forwarded-For": caller, "X-API-Key": credentials}
+            return service.call("POST", "/v1/generations", PROMPT, headers)
+
+        answers = [shown(key, f"192.0.2.{number}") for number in range(7)]
+        assert [200] * 5 + [429] * 2 == [answer.status for answer in answers]
+        assert '"principal";q=5;w=500' in answers[0].headers["ratelimit-policy"]
+        guesses = [shown(f"wrong{number}", "203.0.113.1").status for number in range(20)]
+        assert [401] * 11 + [429] * 9 == guesses, "10 at once, and the one that shows that it was too many"
+        blocked = shown(fresh, "203.0.113.1")
+        assert ("too_many_requests", 429) == (blocked.code, blocked.status)
+        assert "principal" in shown(key, "203.0.113.1").headers["ratelimit-policy"], (
+            "what was right lately is looked at"
+        )
+        assert 401 == shown("wrong", "203.0.113.2").status
+        assert 200 == ask(service, "203.0.113.1", "/livez").status
 
 
 def test_replicas_share_a_limit_and_outlive_redis(workshop: Workshop, tmp_path: Path) -> None:

@@ -25,7 +25,9 @@ PROD = {
     "MY_SERVICE_GENAI__ALLOW_OFFLINE": "true",
     "MY_SERVICE_DIARIZATION__ALLOW_OFFLINE": "true",
     "MY_SERVICE_DIARIZATION__ALLOW_IN_PROCESS": "true",
+    "MY_SERVICE_LIMITS__FAILURES__RATE_PER_S": "0",
 }
+"""Without the limit of wrong credentials: these tests show many, all from one address."""
 
 
 @dataclass(slots=True)

@@ -90,24 +90,30 @@ async def test_headers_tell_what_is_left() -> None:
 
 
 async def test_a_blocked_address_is_free_after_its_time() -> None:
-    """Those who go on guessing wait; the number of those who are remembered has a ceiling."""
+    """Those who go on guessing wait; what was right lately is looked at; the number of both has a ceiling."""
     clock = VirtualClock()
     section = _limits(failures={"rate_per_s": 0.1, "burst": 2}, max_callers=5)  # type: ignore[arg-type] # a number
     failures = CallerLimits(section, now=clock.monotonic).failures
     assert failures is not None
-    for _ in range(2):
-        await failures.count("a")
-        assert 0 == failures.blocked_s("a")
-    await failures.count("a")
+    failures.right("key")
+    for number in range(2):
+        await failures.wrong("a", str(number))
+        assert 0 == failures.blocked_s("a", "other")
+    await failures.wrong("a", "2")
 
-    assert 10 == failures.blocked_s("a")
-    assert 0 == failures.blocked_s("b")
+    assert 10 == failures.blocked_s("a", "other")
+    assert 0 == failures.blocked_s("a", "key")
+    assert 0 == failures.blocked_s("b", "other")
+    await failures.wrong("a", "key")
+    assert failures.blocked_s("a", "key"), "not right any more"
     clock.seconds += 10
-    assert 0 == failures.blocked_s("a")
+    assert 0 == failures.blocked_s("a", "other")
     for number in range(20):
+        failures.right(f"key {number}")
         for _ in range(3):
-            await failures.count(str(number))
-    assert 5 == len([number for number in range(20) if failures.blocked_s(str(number))])
+            await failures.wrong(str(number), "other")
+    assert 5 == len([number for number in range(20) if failures.blocked_s(str(number), "other")])
+    assert 5 == len([number for number in range(20) if not failures.blocked_s("19", f"key {number}")])
 
 
 async def test_replicas_share_a_rate_and_survive_without(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

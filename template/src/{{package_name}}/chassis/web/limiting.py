@@ -1,5 +1,6 @@
 """Limits: requests of callers who come too often are refused, before and after it is known who they are."""
 
+from collections.abc import Iterable
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,25 +26,29 @@ class AddressLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; note when its credentials were wrong."""
-        failures = self._failures
-        if current().caller is None:
-            failures = None  # who shows no credentials cannot show wrong ones
+        shown = current().caller
+        failures = None if shown is None else self._failures  # without credentials there are no wrong ones
         if not _counts(scope) or (self._limit is None and failures is None):
             await self._app(scope, receive, send)
             return
         address = self._addresses.of(scope)
-        blocked_s = failures.blocked_s(address) if failures is not None else 0
+        if failures is None or shown is None:
+            await _limited(self._app, self._limit, address, scope, receive, send)
+            return
+        blocked_s = failures.blocked_s(address, shown)
         if blocked_s:
             await _refuse("Too many wrong credentials came from this address.", blocked_s, [], scope, receive, send)
             return
 
         async def watched(message: Message) -> None:
-            wrong = message["type"] == "http.response.start" and message["status"] == HTTPStatus.UNAUTHORIZED
-            if wrong and failures is not None:
-                await failures.count(address)
+            if message["type"] == "http.response.start":
+                if message["status"] == HTTPStatus.UNAUTHORIZED:
+                    await failures.wrong(address, shown)
+                elif "principal" in scope:
+                    failures.right(shown)
             await send(message)
 
-        await _limited(self._app, self._limit, address, scope, receive, watched if failures else send)
+        await _limited(self._app, self._limit, address, scope, receive, watched)
 
 
 class PrincipalLimits:
@@ -88,10 +93,22 @@ async def _limited(
 
     async def told(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), *headers]}
+            message = {**message, "headers": _joined(message.get("headers", ()), headers)}
         await send(message)
 
     await app(scope, receive, told)
+
+
+def _joined(given: Iterable[tuple[bytes, bytes]], limit: Headers) -> Headers:
+    """Return headers with those of one more limit; several limits share a line, for clients that look at one only."""
+    lines = dict(limit)
+    others = []
+    for name, value in given:
+        if name in lines:
+            lines[name] = value + b", " + lines[name]
+        else:
+            others.append((name, value))
+    return [*others, *lines.items()]
 
 
 async def _refuse(text: str, wait_s: float, headers: Headers, scope: Scope, receive: Receive, send: Send) -> None:

@@ -98,10 +98,10 @@ class CallerLimit:
 
 
 class Failures:
-    """Whoever shows wrong credentials too often is not looked at for a while.
+    """Whoever shows wrong credentials too often is not looked at for a while; those that were right lately still are.
 
-    Counted by address; a good caller costs no question to Redis. Another process that shares the limit learns of it
-    with the next wrong attempt that it sees.
+    Counted by address, so that guessing ends, while others who share the address notice nothing. A good caller costs no
+    question to Redis; another process that shares the limit learns of a blocked address with the next wrong attempt.
     """
 
     def __init__(self, limit: CallerLimit, max_callers: int, now: Callable[[], float]) -> None:
@@ -110,19 +110,28 @@ class Failures:
         self._max_callers = max_callers
         self._now = now
         self._until: dict[str, float] = {}
+        self._right: dict[str, None] = {}
 
-    def blocked_s(self, address: str) -> float:
-        """Return for how long an address stays blocked; 0 when it is not."""
+    def blocked_s(self, address: str, shown: str) -> float:
+        """Return for how long what is shown at an address is not looked at; 0 when it is."""
         until = self._until.get(address)
-        if until is None:
+        if until is None or shown in self._right:
             return 0.0
         left_s = until - self._now()
         if left_s <= 0:
             del self._until[address]
         return max(0.0, left_s)
 
-    async def count(self, address: str) -> None:
-        """Note a wrong attempt."""
+    def right(self, shown: str) -> None:
+        """Note that what was shown identifies somebody."""
+        self._right.pop(shown, None)
+        self._right[shown] = None
+        if len(self._right) > self._max_callers:
+            del self._right[next(iter(self._right))]
+
+    async def wrong(self, address: str, shown: str) -> None:
+        """Note that what was shown does not hold, or not any more."""
+        self._right.pop(shown, None)
         decision = await self._limit.take(address)
         if not decision.allowed:
             self._until[address] = self._now() + decision.wait_s
