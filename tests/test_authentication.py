@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -176,6 +177,41 @@ def test_no_key_is_in_the_log(service: Service, keys: Keys) -> None:
     assert "request_served" in log
     for made in keys.made.values():
         assert made.removeprefix("osk_") not in log
+
+
+def test_operators_have_a_listener_of_their_own(project: Path, keys: Keys, tmp_path: Path) -> None:
+    """Without credentials there, and nothing of it on the port of callers; an address that is taken is told."""
+    variables = {**PROD, "MY_SERVICE_AUTH__KEYS_FILE": str(keys.file), "MY_SERVICE_OPS__PORT": "0"}
+    with running(project, tmp_path, variables) as service:
+        (started,) = [line for line in service.log() if line["event"] == "server_started"]
+        operations = urlsplit(started["operations_url"])
+        found = {path: _get(operations.port, path) for path in ("/livez", "/readyz", "/info", "/metrics")}
+        assert [200, 200, 200, 200] == [status for status, _ in found.values()]
+        assert b"checks" in found["/readyz"][1]
+        operator = {"X-API-Key": keys.made["operator 2"]}
+        for path in ("/info", "/metrics"):
+            assert [401, 404] == [service.call("GET", path, headers=shown).status for shown in ({}, operator)]
+        assert {"status": "ok"} == service.call("GET", "/readyz").document
+        assert [404, 200] == [_get(operations.port, "/v1/generations")[0], _ask(service, keys.made["writer 0"])]
+        assert (
+            b'http_requests_total{method="POST",route="/v1/generations",status="200"} 1.0'
+            in _get(operations.port, "/metrics")[1]
+        )
+        taken = {**variables, "MY_SERVICE_OPS__PORT": str(operations.port)}
+        done = command(project, tmp_path, "serve", "--port", "0", env=taken)
+        assert 1 == done.returncode
+        assert f"127.0.0.1:{operations.port} cannot be bound (Address already in use)" in done.stderr
+        assert 0 == service.stop()
+
+
+def _get(port: int | None, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT_S)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
 
 
 def test_keys_are_rotated_without_a_failed_call(workshop: Workshop) -> None:

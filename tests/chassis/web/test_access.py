@@ -200,7 +200,7 @@ async def test_what_is_shown_has_to_be_clear(headers: list[tuple[str, str]], sta
 @pytest.mark.parametrize(
     ("headers", "challenge", "detail"),
     [
-        ({}, 'Bearer realm="object-service"', "Expected `Authorization: Bearer` with a key."),
+        ({}, 'Bearer realm="object-service"', "Expected credentials in the header Authorization or X-API-Key."),
         (
             _bearer("nobody"),
             'Bearer realm="object-service", error="invalid_token"',

@@ -24,7 +24,7 @@ from .resilience.assembly import Surroundings
 from .resilience.telemetry import ProviderMetrics
 from .tracing import Tracing, credentials_in, opened
 from .web.rates import CallerLimits
-from .web.settings import HttpSection, LimitsSection
+from .web.settings import HttpSection, LimitsSection, OpsSection
 
 if TYPE_CHECKING:
     from .resilience.shared import SharedState
@@ -37,6 +37,7 @@ OWN_FEATURES = (
     Feature(name="outgoing", section=OutgoingSection, install=install_outgoing),
     Feature(name="limits", section=LimitsSection),
     Feature(name="redis", section=RedisSection),
+    Feature(name="ops", section=OpsSection),
     Feature(name="auth", section=AuthSection, install=install_authentication),
 )
 """The chassis' own settings, and what they install."""

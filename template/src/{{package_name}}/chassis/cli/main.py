@@ -94,9 +94,9 @@ def _register_server(app: typer.Typer, session: Session) -> None:
 
 
 def _serve(session: Session, arguments: dict[tuple[str, ...], Any]) -> None:
-    from ..web.app import build_app  # noqa: PLC0415 - brings the web framework
+    from ..web.app import build_app, build_operations  # noqa: PLC0415 - brings the web framework
     from ..web.server import AddressError, serve  # noqa: PLC0415 - as above
-    from ..web.settings import HttpSection  # noqa: PLC0415 - as above
+    from ..web.settings import HttpSection, OpsSection  # noqa: PLC0415 - as above
 
     checked = session.load(arguments)
 
@@ -104,8 +104,12 @@ def _serve(session: Session, arguments: dict[tuple[str, ...], Any]) -> None:
         async with session.runtime.started(checked, serving=True) as container:
             _log_oddities(checked)
             _log_access(container[Authentication], checked.environment)
-            app = build_app(checked, session.runtime.features, container)
-            await serve(app, checked[HttpSection], container.stopping)
+            whole, ops = (checked, session.runtime.features, container), checked[OpsSection]
+            if ops.port is None:
+                await serve(build_app(*whole), checked[HttpSection], container.stopping)
+            else:
+                app, apart = build_app(*whole, operations=False), build_operations(*whole)
+                await serve(app, checked[HttpSection], container.stopping, (apart, ops))
 
     try:
         asyncio.run(started())

@@ -165,7 +165,9 @@ def _unavailable(scope: Scope, error: ServiceError) -> Response:
 def _unauthenticated(scope: Scope) -> Response:
     shown = bool(credentials(scope))
     text = (
-        "The credentials are not valid, or not any more." if shown else "Expected `Authorization: Bearer` with a key."
+        "The credentials are not valid, or not any more."
+        if shown
+        else "Expected credentials in the header Authorization or X-API-Key."
     )
     error = ', error="invalid_token"' if shown else ""  # RFC 6750, section 3.1
     headers = {"WWW-Authenticate": f'Bearer realm="{SERVICE}"{error}'}

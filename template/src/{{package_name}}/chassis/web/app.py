@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.telemetry import TelemetryConfig
 
@@ -32,11 +32,56 @@ from .settings import HttpSection, LimitsSection
 from .surroundings import QUIET_PATHS, Surroundings
 
 
-def build_app(settings: Settings, features: Sequence[Feature], container: Container) -> FastAPI:
+def build_app(
+    settings: Settings, features: Sequence[Feature], container: Container, *, operations: bool = True
+) -> FastAPI:
     """Return the application with the routes of every feature.
 
-    Pages that load scripts from elsewhere are off; the `openapi` command prints the document.
+    Pages that load scripts from elsewhere are off; the `openapi` command prints the document. Without `operations` what
+    operators ask is left to an application of its own.
     """
+    app = _application(container)
+    scopes: dict[int, str] = {}
+    app.state.features, app.state.scopes = features, scopes
+    metrics = _metrics(container)
+    _add_layers(app, settings[HttpSection], features, scopes)
+    app.add_middleware(Measured, metrics=metrics.of(HttpMetrics))
+    if settings[LogSection].sample < 1:
+        app.add_middleware(Sampled, share=settings[LogSection].sample)
+    routers = {feature.name: feature.router(settings) for feature in features if feature.router is not None}
+    for name, router in routers.items():
+        scopes |= {id(context.original_route): name for context in iter_route_contexts(router.routes)}
+    own = _operations(settings, features, container) if operations else ()
+    for router in (health.build_probes(settings, container), *own, *routers.values()):
+        # A limit of the whole application would refuse outside of Surroundings, and in plain text.
+        app.include_router(router, max_body_size=DEFAULT_MAX_BODY_BYTES)
+    return app
+
+
+def build_operations(settings: Settings, features: Sequence[Feature], container: Container) -> FastAPI:
+    """Return the application for a listener that only operators reach: it asks for no credentials."""
+    app = _application(container)
+    section = settings[HttpSection]
+    app.add_middleware(Surroundings, section)
+    app.add_middleware(SafeHeaders, hsts_s=section.hsts_s)
+    for router in (
+        health.build_probes(settings, container, detailed=True),
+        *_operations(settings, features, container),
+    ):
+        app.include_router(router, max_body_size=DEFAULT_MAX_BODY_BYTES)
+    return app
+
+
+def _operations(settings: Settings, features: Sequence[Feature], container: Container) -> tuple[APIRouter, ...]:
+    capabilities = [feature.name for feature in features if feature.capability]
+    return health.build_info(settings, container, capabilities), metrics_router(_metrics(container))
+
+
+def _metrics(container: Container) -> Metrics:
+    return container[Metrics] if Metrics in container else Metrics()
+
+
+def _application(container: Container) -> FastAPI:
     app = FastAPI(
         title=SERVICE,
         version=service_version(),
@@ -49,23 +94,7 @@ def build_app(settings: Settings, features: Sequence[Feature], container: Contai
         telemetry=_server_spans(container),
     )
     app.state.container = container
-    app.state.features = features
-    scopes: dict[int, str] = {}
-    app.state.scopes = scopes
-    metrics = container[Metrics] if Metrics in container else Metrics()
-    _add_layers(app, settings[HttpSection], features, scopes)
-    app.add_middleware(Measured, metrics=metrics.of(HttpMetrics))
-    if settings[LogSection].sample < 1:
-        app.add_middleware(Sampled, share=settings[LogSection].sample)
     install_problems(app)
-    capabilities = [feature.name for feature in features if feature.capability]
-    operations = (health.build_router(settings, container, capabilities), metrics_router(metrics))
-    routers = {feature.name: feature.router(settings) for feature in features if feature.router is not None}
-    for name, router in routers.items():
-        scopes |= {id(context.original_route): name for context in iter_route_contexts(router.routes)}
-    for router in (*operations, *routers.values()):
-        # A limit of the whole application would refuse outside of Surroundings, and in plain text.
-        app.include_router(router, max_body_size=DEFAULT_MAX_BODY_BYTES)
     return app
 
 

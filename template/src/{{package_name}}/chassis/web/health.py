@@ -51,8 +51,8 @@ class Info(BaseModel):
     template_version: str
 
 
-def build_router(settings: Settings, container: Container, capabilities: list[str]) -> APIRouter:
-    """Return the routes that operators and orchestrators ask."""
+def build_probes(settings: Settings, container: Container, *, detailed: bool = False) -> APIRouter:
+    """Return the routes that orchestrators ask; `detailed` tells everybody what is not ready."""
     router = APIRouter(tags=["operations"])
     readiness = Asked(container.pings, settings[HttpSection].ready_hold_s)
 
@@ -73,8 +73,16 @@ def build_router(settings: Settings, container: Container, capabilities: list[st
             return json_response({"status": "draining"}, status=503)
         alive = await readiness.ask()
         ready = all(alive.values())
-        document = {"status": _WORDS[ready], **(_detail(container, alive) if _told_everything(container) else {})}
+        told = detailed or _told_everything(container)
+        document = {"status": _WORDS[ready], **(_detail(container, alive) if told else {})}
         return json_response(document, status=200 if ready else 503)
+
+    return router
+
+
+def build_info(settings: Settings, container: Container, capabilities: list[str]) -> APIRouter:
+    """Return the route that tells operators what runs."""
+    router = APIRouter(tags=["operations"])
 
     @router.get("/info", response_model=Info)
     async def info() -> Response:

@@ -5,7 +5,7 @@ import errno
 import logging
 import signal
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from types import FrameType
 from typing import override
 
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..container import Stopping
 from .connections import guarded
 from .draining import last_connections, wait_while
-from .settings import HttpSection
+from .settings import HttpSection, OpsSection
 
 _LAST_WORDS_S = 1.0
 _log = logging.getLogger(__name__)
@@ -48,9 +48,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and sockets:
-            host, port = sockets[0].getsockname()[:2]
-            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            _log.info("server_started", extra={"url": url})
+            names = ("url", "operations_url")
+            _log.info("server_started", extra=dict(zip(names, map(_url, sockets), strict=False)))
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -79,15 +78,31 @@ class _Server(uvicorn.Server):
         await last_connections(listeners, self.server_state.connections, lambda: self.force_exit)
 
 
-async def serve(app: FastAPI, section: HttpSection, stopping: Stopping) -> None:
+type Operations = tuple[ASGIApp, OpsSection]
+"""What operators ask, and where it listens."""
+
+
+async def serve(app: FastAPI, section: HttpSection, stopping: Stopping, operations: Operations | None = None) -> None:
     """Serve until SIGTERM or SIGINT, and tell `stopping` of it; accepted requests are answered first.
 
     Raises:
-        AddressError: if the address cannot be bound; PortInUseError if it is taken.
+        AddressError: if an address cannot be bound; PortInUseError if it is taken.
     """
-    listener = _bind(section.host, section.port)
-    config = uvicorn.Config(
-        _calmly(app, stopping),
+    with ExitStack() as listening:
+        listeners = [listening.enter_context(_bind(section.host, section.port))]
+        served: ASGIApp = app
+        if operations is not None:
+            apart, where = operations
+            listeners.append(listening.enter_context(_bind(where.host, where.port or 0)))
+            served = _parted(app, apart, *(listener.getsockname()[1] for listener in listeners))
+        config = _config(_calmly(served, stopping), section)
+        await _Server(config, stopping, section.drain_s).serve(listeners)
+    _log.info("server_stopped")
+
+
+def _config(app: ASGIApp, section: HttpSection) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -97,9 +112,22 @@ async def serve(app: FastAPI, section: HttpSection, stopping: Stopping) -> None:
         proxy_headers=False,  # whom to believe about the caller's address is a setting, see `callers`
         timeout_graceful_shutdown=max(1, round(section.shutdown_s)),
     )
-    with listener:
-        await _Server(config, stopping, section.drain_s).serve([listener])
-    _log.info("server_stopped")
+
+
+def _parted(app: ASGIApp, operations: ASGIApp, port: int, operations_port: int) -> ASGIApp:
+    """Return an application that answers operators where they listen, and everybody else elsewhere.
+
+    Raises:
+        PortInUseError: if both have one port; on several addresses they could not be told apart.
+    """
+    if port == operations_port:
+        message = f"port {port} is to serve callers and operators"
+        raise PortInUseError(message)
+
+    async def parted(scope: Scope, receive: Receive, send: Send) -> None:
+        await (operations if scope["server"][1] == operations_port else app)(scope, receive, send)
+
+    return parted
 
 
 def _calmly(app: ASGIApp, stopping: Stopping) -> ASGIApp:
@@ -119,6 +147,11 @@ def _calmly(app: ASGIApp, stopping: Stopping) -> ASGIApp:
             await app(scope, receive, last)
 
     return calm
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _bind(host: str, port: int) -> socket.socket:

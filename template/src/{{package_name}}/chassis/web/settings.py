@@ -169,3 +169,16 @@ class LimitsSection(Section):
     replicas: int = Field(
         default=1, ge=1, description="Processes that share the limits; each lets its part through while Redis is away."
     )
+
+
+class OpsSection(Section):
+    """A listener for operators alone."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on for operators.")
+    port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="Port for metrics, `/info` and details of readiness: without credentials there, and nowhere else "
+        "then. Keep it from strangers; 0 takes any free one.",
+    )
