@@ -32,6 +32,7 @@ LICENSES = ("MIT", "Apache-2.0", "BSD-3-Clause", "Proprietary")
 DEFAULT: Answers = {}
 MINIMAL: Answers = {"objects": []}
 FULLEST: Answers = {"capabilities": ["database", "jobs", "oidc"]}
+DEPLOYED: Answers = {**FULLEST, "deploy": ["kubernetes"]}
 WITH_DATABASE: Answers = {"capabilities": ["database"]}
 ONLY_GENAI: Answers = {"objects": ["genai"], "license": "Apache-2.0"}
 ONLY_DIARIZATION: Answers = {"objects": ["diarization"], "license": "Proprietary"}

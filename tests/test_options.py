@@ -9,6 +9,7 @@ import pytest
 
 from rendering import (
     DEFAULT,
+    DEPLOYED,
     FULLEST,
     MINIMAL,
     ONLY_DIARIZATION,
@@ -35,15 +36,16 @@ CI = {
     "gitlab": {".gitlab-ci.yml", ".gitlab/merge_request_templates/Default.md", "renovate.json"},
     "none": set[str](),
 }
-OPTIONS = ("genai", "diarization", "database", "jobs", "oidc")
+OPTIONS = ("genai", "diarization", "database", "jobs", "oidc", "kubernetes")
 GONE_WITH = {"database": {"jobs"}}
 """What cannot be without an option."""
-WITHOUT = {
-    "genai": {**FULLEST, **ONLY_DIARIZATION},
-    "diarization": {**FULLEST, **ONLY_GENAI},
-    "database": DEFAULT,
-    "jobs": WITH_DATABASE,
-    "oidc": {"capabilities": ["database", "jobs"]},
+WITHOUT: dict[str, Answers] = {
+    "genai": {**DEPLOYED, **ONLY_DIARIZATION},
+    "diarization": {**DEPLOYED, **ONLY_GENAI},
+    "database": {**DEPLOYED, "capabilities": ["oidc"]},
+    "jobs": {**DEPLOYED, "capabilities": ["database", "oidc"]},
+    "oidc": {**DEPLOYED, "capabilities": ["database", "jobs"]},
+    "kubernetes": FULLEST,
 }
 TOKENS = {
     "genai": r"gen_?ai|(?<!typer\.)\becho\b|openai|prompt|\bgenerations?\b|\bgenerate\b|(?<!add_)completion"
@@ -52,6 +54,7 @@ TOKENS = {
     "database": r"database|sqlalchemy|sqlite|postgres|alembic|\bmigrat|/v1/recordings|\bsql\b",
     "jobs": r"dbos|my-service (jobs|worker)|capabilities[./]jobs|JOBS__",
     "oidc": r"oidc|joserfc|\bjwt\b|identity provider",
+    "kubernetes": r"kustomiz|kubectl|\bpods?\b|deploy/(base|overlays)",
 }
 SAME = (".template/", "docs/ownership.md")
 """What updates go by is the same for all answers: it has to know what other answers bring."""
@@ -118,7 +121,7 @@ def conditions(template: Path) -> list[tuple[str, str]]:
             continue
         match = CONDITION.fullmatch(entry)
         assert match is not None, f"{entry}: expected one guarded condition around one anchored pattern"
-        guards = {"objects": f"['{match[1]}']", "chosen_capabilities": "[]"}
+        guards = {"objects": f"['{match[1]}']", "chosen_capabilities": "[]", "deploy": "[]"}
         assert guards[match[2]] == match[3], f"{entry}: an update renders it against old answers"
         found.append((match[1], match[4]))
     return found
@@ -132,7 +135,7 @@ def matched(project: Path, pattern: str) -> set[str]:
 
 def test_each_optional_file_has_one_owner(workshop: Workshop) -> None:
     """A pattern names something that exists, has no trailing slash, and no file belongs to two options."""
-    project = workshop.render(FULLEST)
+    project = workshop.render(DEPLOYED)
     owners: dict[str, set[str]] = {}
     for owner, pattern in conditions(workshop.template()):
         assert not pattern.endswith("/")
@@ -160,7 +163,7 @@ def test_a_ci_has_its_own_files_only(workshop: Workshop, ci: str) -> None:
 @pytest.mark.parametrize("option", OPTIONS)
 def test_option_off_leaves_out_exactly_its_files(workshop: Workshop, option: str) -> None:
     """Without an option its own files are missing and all others are there."""
-    full, gone = workshop.render(FULLEST), {option, *GONE_WITH.get(option, ())}
+    full, gone = workshop.render(DEPLOYED), {option, *GONE_WITH.get(option, ())}
     owned = {
         name for owner, pattern in conditions(workshop.template()) if owner in gone for name in matched(full, pattern)
     }
@@ -196,7 +199,7 @@ def test_allowances_are_needed(workshop: Workshop) -> None:
 
 
 def _own(workshop: Workshop, option: str) -> set[str]:
-    full = workshop.render(FULLEST)
+    full = workshop.render(DEPLOYED)
     return {
         name for owner, pattern in conditions(workshop.template()) if owner == option for name in matched(full, pattern)
     }

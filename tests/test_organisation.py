@@ -98,7 +98,8 @@ def differs(project: Path, ci: str = "gitlab", cost_centre: str = "0000") -> Non
     text = texts(project)
     assert "ARG PYTHON_IMAGE=registry.acme.example/python:3.12-slim\n" in text["Dockerfile"]
     assert "ARG UV_IMAGE=registry.acme.example/astral-sh/uv:0.13.8\n" in text["Dockerfile"]
-    assert 2 == text["Dockerfile"].count("RUN --mount=type=secret,id=netrc,target=/run/secrets/netrc uv sync ")
+    secret, cache = "--mount=type=secret,id=netrc,target=/run/secrets/netrc", "--mount=type=cache,target=/var/cache/uv"
+    assert 2 == text["Dockerfile"].count(f"RUN {secret} {cache} uv ")
     assert 1 == text["Dockerfile"].count("ENV NETRC=/run/secrets/netrc\n")
     assert f'LABEL example.acme.cost-centre="{cost_centre}"\n' in text["Dockerfile"]
     metadata = tomllib.loads(text["pyproject.toml"])

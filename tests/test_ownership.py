@@ -12,7 +12,12 @@ from tools import ROOT
 CAPABILITIES: tuple[list[str], ...] = ([], ["database"], ["jobs"], ["oidc"])
 CIS = ("github", "gitlab", "none")
 EVERYTHING: list[Answers] = [
-    {"objects": objects, "capabilities": capabilities, "ci": ci}
+    {
+        "objects": objects,
+        "capabilities": capabilities,
+        "ci": ci,
+        "deploy": ["kubernetes"] if "jobs" in capabilities else [],
+    }
     for (objects, capabilities), ci in zip(product(OBJECTS.values(), CAPABILITIES), cycle(CIS), strict=False)
 ]
 

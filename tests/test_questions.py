@@ -25,7 +25,7 @@ from rendering import FULLEST, Workshop, clean_environment, questions, run
 from tools import ROOT
 
 COPIER = str(Path(sys.executable).with_name("copier"))
-QUESTIONS = ["project_name", "description", "author", "objects", "capabilities", "ci", "license"]
+QUESTIONS = ["project_name", "description", "author", "objects", "capabilities", "deploy", "ci", "license"]
 FORBIDDEN = ("_tasks", "_migrations", "_jinja_extensions")
 CONTROL = "control characters are not possible; use plain text such as My Service."
 LETTERS = "letters beyond a-z are not possible; use plain ones, such as My Service."
@@ -255,6 +255,7 @@ def test_mistake_at_the_terminal_is_corrected_in_place(workshop: Workshop, tmp_p
             "Who owns it",
             "Which objects",
             "Which capabilities",
+            "Where is it deployed",
             "Where does its CI run",
             "Under which license",
         ):

@@ -20,7 +20,11 @@ from upgrades import releases as told_releases
 
 VERSIONS = list(dict.fromkeys([*NAMED, NEXT]))
 STEPS = [pytest.param(*step, id="-".join(step)) for step in pairwise([*VERSIONS, LATER])]
-CHOICES: dict[str, list[Any]] = {"capabilities": [FULLEST["capabilities"]], "ci": ["github", "gitlab"]}
+CHOICES: dict[str, list[Any]] = {
+    "capabilities": [FULLEST["capabilities"]],
+    "deploy": [["kubernetes"]],
+    "ci": ["github", "gitlab"],
+}
 """What questions whose default adds nothing could be answered instead."""
 EVERYTHING: Answers = {**FULLEST, "ci": "github"}
 (LOWEST,) = re.findall(

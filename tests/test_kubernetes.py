@@ -1,0 +1,220 @@
+"""The manifests of a rendered service: built with kustomize, held against the published schemas and the settings."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from rendering import DEFAULT, DEPLOYED, MINIMAL, ONLY_GENAI, Answers, Workshop
+from serving import command
+
+VERSIONS = ("1.30", "1.37")
+"""The oldest and the newest Kubernetes whose schemas the manifests have to follow."""
+OVERLAYS = ("staging", "prod")
+KUBERNETES: Mapping[str, Answers] = {
+    "default": {**DEFAULT, "deploy": ["kubernetes"]},
+    "genai": {**ONLY_GENAI, "deploy": ["kubernetes"]},
+    "none": {**MINIMAL, "deploy": ["kubernetes"]},
+    "database": {"capabilities": ["database"], "deploy": ["kubernetes"]},
+    "everything": DEPLOYED,
+}
+PROVIDERS = {
+    "MY_SERVICE_GENAI__PROVIDER": "openai_compatible",
+    "MY_SERVICE_PROVIDERS__OPENAI_COMPATIBLE__BASE_URL": "https://api.vendor.example/v1",
+    "MY_SERVICE_PROVIDERS__OPENAI_COMPATIBLE__MODEL": "a-model",
+    "MY_SERVICE_DIARIZATION__PROVIDER": "pyannote",
+}
+type Manifest = dict[str, Any]
+
+
+def built(project: Path, overlay: str) -> list[Manifest]:
+    """Return what kustomize makes of an overlay."""
+    tools = {"kustomize": ["build"], "kubectl": ["kustomize"]}
+    found = [[path, *words] for name, words in tools.items() if (path := shutil.which(name))]
+    if not found:
+        pytest.skip("needs kustomize or kubectl")
+    words = [*found[0], str(project / "deploy" / "overlays" / overlay)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
+    return list(yaml.safe_load_all(done.stdout))
+
+
+@dataclass(frozen=True)
+class Built:
+    """Manifests of an overlay, by kind and name without the hash."""
+
+    manifests: list[Manifest]
+
+    def one(self, kind: str, name: str = "my-service") -> Manifest:
+        """Return the only one of a kind and a name."""
+        (found,) = [each for each in self.manifests if (each["kind"], each["metadata"]["name"]) == (kind, name)]
+        return found
+
+    def pods(self) -> Iterator[Manifest]:
+        """Yield what each workload says of its pods."""
+        for each in self.manifests:
+            if each["kind"] in ("Deployment", "Job"):
+                yield each["spec"]["template"]
+
+
+def component(pod: Manifest) -> str:
+    """Return which part of the service a pod is."""
+    name: str = pod["metadata"]["labels"]["app.kubernetes.io/component"]
+    return name
+
+
+@pytest.fixture(params=OVERLAYS)
+def everything(workshop: Workshop, request: pytest.FixtureRequest) -> Built:
+    """Everything that a service with every capability has, in each of its places."""
+    return Built(built(workshop.render(DEPLOYED), request.param))
+
+
+@pytest.mark.parametrize("name", KUBERNETES)
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_manifests_follow_the_published_schemas(workshop: Workshop, name: str, overlay: str) -> None:
+    """Whatever was chosen, each manifest is valid in the oldest and the newest release, with no field too many."""
+    manifests = built(workshop.render(KUBERNETES[name]), overlay)
+
+    for version in VERSIONS:
+        for manifest in manifests:
+            kubernetes_validate.validate(manifest, version, strict=True)
+    assert {f"my-service-{overlay}"} == {each["metadata"]["namespace"] for each in manifests}
+    kinds = [each["kind"] for each in manifests]
+    assert ("jobs" in str(KUBERNETES[name])) == (2 == kinds.count("Deployment")) == ("PersistentVolumeClaim" in kinds)
+    assert ("database" in str(KUBERNETES[name])) == ("Job" in kinds)
+
+
+def test_a_wrong_field_is_found(workshop: Workshop) -> None:
+    """The schemas are strict: a field that does not exist is an error."""
+    manifest = Built(built(workshop.render(DEPLOYED), "prod")).one("Deployment")
+    manifest["spec"]["template"]["spec"]["enableServiceLink"] = False
+
+    with pytest.raises(kubernetes_validate.ValidationError, match="enableServiceLink"):
+        kubernetes_validate.validate(manifest, VERSIONS[0], strict=True)
+
+
+def test_pods_fit_the_restricted_standard(everything: Built) -> None:
+    """No root, no token, no capability, no writable files, no variables of neighbours, a known profile."""
+    pods = list(everything.pods())
+    assert 3 == len(pods)
+    for pod in (each["spec"] for each in pods):
+        assert (False, False) == (pod["automountServiceAccountToken"], pod["enableServiceLinks"])
+        assert "my-service" == pod["serviceAccountName"]
+        security = pod["securityContext"]
+        assert (True, 10001, "RuntimeDefault") == (
+            *(security["runAsNonRoot"], security["runAsUser"]),
+            security["seccompProfile"]["type"],
+        )
+        (container,) = pod["containers"]
+        locked = container["securityContext"]
+        assert (False, True, ["ALL"]) == (
+            *(locked["allowPrivilegeEscalation"], locked["readOnlyRootFilesystem"]),
+            locked["capabilities"]["drop"],
+        )
+        assert {"cpu", "memory", "ephemeral-storage"} == set(container["resources"]["requests"])
+        assert {"memory", "ephemeral-storage"} == set(container["resources"]["limits"])
+        assert re.fullmatch(r"registry\.example/my-service:.+", container["image"])
+        assert {volume["name"] for volume in pod["volumes"]} == {mount["name"] for mount in container["volumeMounts"]}
+    assert everything.one("ServiceAccount")["automountServiceAccountToken"] is False
+
+
+def test_the_grace_is_longer_than_everything_it_has_to_hold(everything: Built) -> None:
+    """The pause before SIGTERM, the drain and the shutdown end before the platform kills; so do jobs."""
+    settings = settings_of(everything)
+    pod = everything.one("Deployment")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (_, pause_s) = container["lifecycle"]["preStop"]["exec"]["command"]
+    drain_s, shutdown_s, jobs_s = (
+        float(settings[f"MY_SERVICE_{name}"]) for name in ("HTTP__DRAIN_S", "HTTP__SHUTDOWN_S", "JOBS__DRAIN_S")
+    )
+    assert drain_s > 0
+    assert float(pause_s) + drain_s + shutdown_s + 3 <= pod["terminationGracePeriodSeconds"]
+    worker = everything.one("Deployment", "my-service-worker")["spec"]["template"]["spec"]
+    assert jobs_s + 3 <= worker["terminationGracePeriodSeconds"]
+
+
+def test_probes_ask_what_the_service_answers(everything: Built) -> None:
+    """Liveness never depends on an engine; readiness does, and waits longer than the service waits for one."""
+    (container,) = everything.one("Deployment")["spec"]["template"]["spec"]["containers"]
+    paths = {kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")}
+    assert {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"} == paths
+    assert container["readinessProbe"]["timeoutSeconds"] > 2
+    assert [("http", 8000)] == [(port["name"], port["containerPort"]) for port in container["ports"]]
+    assert ["http"] == [port["targetPort"] for port in everything.one("Service")["spec"]["ports"]]
+
+
+def test_selectors_meet_their_pods(everything: Built) -> None:
+    """What selects pods selects those that it means: the service and its budget no worker, the network all of them."""
+    labels = {
+        pod["metadata"]["labels"]["app.kubernetes.io/component"]: pod["metadata"]["labels"] for pod in everything.pods()
+    }
+
+    def chosen(selector: Mapping[str, str]) -> set[str]:
+        return {name for name, own in labels.items() if selector.items() <= own.items()}
+
+    assert {"service"} == chosen(everything.one("Service")["spec"]["selector"])
+    assert {"service"} == chosen(everything.one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"])
+    policy = everything.one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"]
+    assert {"app.kubernetes.io/name"} == set(policy)
+    assert {"service", "worker", "migration"} == set(labels) == chosen(policy)
+    scaled = everything.one("HorizontalPodAutoscaler")["spec"]
+    assert ("Deployment", "my-service") == (scaled["scaleTargetRef"]["kind"], scaled["scaleTargetRef"]["name"])
+    assert scaled["minReplicas"] <= scaled["maxReplicas"]
+    assert "replicas" not in everything.one("Deployment")["spec"]
+    arguments = {component(pod): pod["spec"]["containers"][0].get("args") for pod in everything.pods()}
+    assert {"service": None, "worker": ["worker"], "migration": ["migrate"]} == arguments
+
+
+def test_no_secret_stands_in_a_manifest(everything: Built) -> None:
+    """Secrets are named, never stated: no Secret is made, and no setting that is one has a value."""
+    assert "Secret" not in {each["kind"] for each in everything.manifests}
+    for pod in everything.pods():
+        (container,) = pod["spec"]["containers"]
+        assert [] == [name for name in container.get("env", []) if "value" in name]
+    secretive = re.compile(r"KEY|SECRET|PASSWORD|TOKEN|URL", re.IGNORECASE)
+    stated = [name for name in settings_of(everything) if not name.endswith("_FILE")]
+    assert [] == [name for name in stated if secretive.search(name)]
+
+
+def settings_of(manifests: Built) -> dict[str, str]:
+    """Return the settings that pods get."""
+    (found,) = [each for each in manifests.manifests if each["kind"] == "ConfigMap"]
+    for pod in manifests.pods():
+        (source,) = pod["spec"]["containers"][0]["envFrom"]
+        assert found["metadata"]["name"] == source["configMapRef"]["name"]
+    data: dict[str, str] = found["data"]
+    return data
+
+
+@pytest.mark.gate
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_service_knows_every_setting(workshop: Workshop, tmp_path: Path, overlay: str) -> None:
+    """With a provider and the secrets, the strict check of the service says nothing about the settings of a place."""
+    project = workshop.install(DEPLOYED)
+    manifests = Built(built(project, overlay))
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    for name, value in {
+        "MY_SERVICE_DATABASE__URL": "postgresql://app:secret@db.example/app",
+        "MY_SERVICE_PROVIDERS__OPENAI_COMPATIBLE__API_KEY": "key",
+        "MY_SERVICE_PROVIDERS__PYANNOTE__API_KEY": "key",
+    }.items():
+        (secrets / name).write_text(value, encoding="utf-8")
+    given = {**settings_of(manifests), "MY_SERVICE_SECRETS_DIR": str(secrets)}
+
+    complete = command(project, tmp_path, "config", "check", "--strict", "--json", env={**given, **PROVIDERS})
+    assert (0, "") == (complete.returncode, complete.stderr)
+    assert overlay == json.loads(complete.stdout)["environment"]
+    misspelt = command(
+        project, tmp_path, "config", "check", "--strict", env={**given, **PROVIDERS, "MY_SERVICE_HTTP__DRAIN": "5"}
+    )
+    assert 78 == misspelt.returncode
+    assert "MY_SERVICE_HTTP__DRAIN" in misspelt.stderr
