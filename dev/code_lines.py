@@ -6,10 +6,10 @@ import tokenize
 from pathlib import Path
 
 BUDGETS = {
-    "chassis_core": 2310,
+    "chassis_core": 2330,
     "resilience": 1290,
     "http": 255,
-    "web": 1250,
+    "web": 1330,
     "callers": 445,
     "openapi": 640,
     "cli": 560,

@@ -94,7 +94,8 @@ def _register_server(app: typer.Typer, session: Session) -> None:
 
 
 def _serve(session: Session, arguments: dict[tuple[str, ...], Any]) -> None:
-    from ..web.app import build_app, build_operations  # noqa: PLC0415 - brings the web framework
+    from ..openapi.page import add_pages  # noqa: PLC0415 - brings the web framework
+    from ..web.app import build_app, build_operations  # noqa: PLC0415 - as above
     from ..web.server import AddressError, serve  # noqa: PLC0415 - as above
     from ..web.settings import HttpSection, OpsSection  # noqa: PLC0415 - as above
 
@@ -105,11 +106,11 @@ def _serve(session: Session, arguments: dict[tuple[str, ...], Any]) -> None:
             _log_oddities(checked)
             _log_access(container[Authentication], checked.environment)
             whole, ops = (checked, session.runtime.features, container), checked[OpsSection]
-            if ops.port is None:
-                await serve(build_app(*whole), checked[HttpSection], container.stopping)
-            else:
-                app, apart = build_app(*whole, operations=False), build_operations(*whole)
-                await serve(app, checked[HttpSection], container.stopping, (apart, ops))
+            app = build_app(*whole, operations=ops.port is None)
+            if checked[HttpSection].docs:
+                add_pages(app)
+            apart = None if ops.port is None else (build_operations(*whole), ops)
+            await serve(app, checked[HttpSection], container.stopping, apart)
 
     try:
         asyncio.run(started())

@@ -40,6 +40,9 @@ class HttpSection(Section):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
+    docs: bool = Field(
+        default=True, description="Serve the OpenAPI document under /openapi.json, and as a page under /docs."
+    )
     allowed_hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = Field(
         default=(),
         description='Names under which the service answers, as a JSON list such as `["api.example.com"]`, with '
