@@ -40,6 +40,7 @@ def service(project: Path, issuer: Issuer, tmp_path_factory: pytest.TempPathFact
         variables = {
             "MY_SERVICE_ENVIRONMENT": "prod",
             "MY_SERVICE_GENAI__ALLOW_OFFLINE": "true",
+            "MY_SERVICE_LIMITS__FAILURES__RATE_PER_S": "0",
             "MY_SERVICE_OIDC__ISSUER": issuer.url,
             "MY_SERVICE_OIDC__AUDIENCE": "my-service",
             "MY_SERVICE_OIDC__KEYS_URL": url,

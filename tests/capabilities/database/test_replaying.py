@@ -16,7 +16,10 @@ from sqlalchemy import text
 from capabilities.database.serving import served
 from capabilities.database.waiting import until
 from object_service.capabilities.database.database import Database
+from object_service.chassis.auth.authentication import Authentication
+from object_service.chassis.contracts.context import Principal
 from object_service.chassis.contracts.errors import RequestError
+from object_service.chassis.identity import ENV_PREFIX
 
 KEY = {"Idempotency-Key": "one"}
 FORM = (
@@ -286,3 +289,26 @@ async def test_an_answer_that_cannot_be_kept_is_given(database_url: str) -> None
             await connection.execute(text("DROP TABLE template_replies"))
         one.open.set()
         assert {"number": 1} == (await task).json()
+
+
+async def test_a_caller_who_is_known_has_the_answer_with_every_key(database_url: str) -> None:
+    """The next key of a rotation is the same caller; who lost the scope gets no answer that was kept."""
+    kitchen = Kitchen()
+    scopes = {"old": {"own"}, "new": {"own"}, "less": set[str]()}
+
+    async def known(credential: str) -> Principal | None:
+        return Principal("ann", frozenset(scopes[credential])) if credential in scopes else None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(f"{ENV_PREFIX}AUTH__OPEN", "false")
+        async with served(database_url, routes=kitchen.routes()) as (client, container):
+            container[Authentication].add(known)
+            found = {
+                who: await client.post("/dishes", content="x", headers={**KEY, "X-API-Key": who})
+                for who in ("old", "new", "less", "wrong")
+            }
+
+    assert [201, 201, 403, 401] == [response.status_code for response in found.values()]
+    assert found["old"].content == found["new"].content
+    assert "true" == found["new"].headers["idempotency-replayed"]
+    assert 1 == kitchen.served

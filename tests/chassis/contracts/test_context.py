@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from object_service.chassis.contracts import context as module
 from object_service.chassis.contracts.call import CallRecord, current_record, recording
-from object_service.chassis.contracts.context import Context, current, current_or_none, entered
+from object_service.chassis.contracts.context import Context, Principal, current, current_or_none, entered
 
 
 @pytest.fixture
@@ -50,11 +50,14 @@ def test_the_seconds_left_are_never_negative(expected: float | None, deadline: f
     assert expected == Context("c", deadline=deadline).remaining_s()
 
 
-def test_shortening_keeps_everything_else() -> None:
-    """Correlation id, idempotency key and trace go along."""
-    shortened = Context("c", "key", "trace", caller="who").shortened(1)
+ANN = Principal("ann", frozenset({"genai"}))
 
-    assert Context("c", "key", "trace", shortened.deadline, "who") == shortened
+
+def test_shortening_keeps_everything_else() -> None:
+    """Correlation id, idempotency key, trace and principal go along."""
+    shortened = Context("c", "key", "trace", caller="who", principal=ANN).shortened(1)
+
+    assert Context("c", "key", "trace", shortened.deadline, "who", ANN) == shortened
     assert shortened.deadline is not None
 
 
