@@ -1,6 +1,7 @@
 """The metrics of the default service as a process: names, types and labels are those of the contract."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 from prometheus_client import Metric
@@ -118,3 +119,17 @@ def test_scrapes_leave_no_line(service: Service) -> None:
     """What is asked every few seconds would bury the log."""
     scraped(service)
     assert [] == [line for line in service.log() if line.get("route") == "/metrics"]
+
+
+def test_lines_of_a_share_of_requests_are_written(workshop: Workshop, tmp_path: Path) -> None:
+    """With a share of 0, what went well leaves no line, and what was refused leaves all of its lines, each with ids."""
+    with running(workshop.install(DEFAULT), tmp_path, {"MY_SERVICE_LOG__SAMPLE": "0"}) as service:
+        for _ in range(3):
+            assert 200 == service.post("/v1/generations", {"prompt": "hello"}).status
+        refused = service.post("/v1/generations", {"prompt": "hello"}, {"X-Request-Timeout": "1e-9"})
+        assert 504 == refused.status
+        assert 0 == service.stop()
+        requests = [line for line in service.log() if "correlation_id" in line]
+    assert {refused.headers["x-request-id"]} == {line["correlation_id"] for line in requests}
+    assert "request_served" in {line["event"] for line in requests}
+    assert 1 == len({line["trace_id"] for line in requests})
