@@ -16,6 +16,7 @@ from tools import ROOT, uv
 
 CIS = ("github", "gitlab")
 CHANGE = {"lint", "test", "test-lowest", "secrets", "audit"}
+IMAGE = {"image-test"}
 SCHEDULED = {"test-newest", "test-lowest", "audit"}
 PIN = re.compile(r"^ *- uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 BINARIES = Path(sys.executable).parent
@@ -70,8 +71,12 @@ def job(project: Path, ci: str, recipe: str, env: Mapping[str, str] | None = Non
     [pytest.param(DEFAULT, set(), id="default"), pytest.param(FULLEST, {"test-postgresql"}, id="fullest")],
 )
 def test_every_job_is_one_recipe(workshop: Workshop, ci: str, answers: Answers, more: set[str]) -> None:
-    """Both CIs run the same recipes, with one command each, and all of them are recipes of the project."""
+    """Both CIs run the same recipes, with one command each, and all of them are recipes of the project.
+
+    The image needs an engine, which runners of GitHub have.
+    """
     project = workshop.render({**answers, "ci": ci})
+    more = more | IMAGE if ci == "github" else more
     assert {"change": CHANGE | more, "scheduled": SCHEDULED} == recipes(project, ci)
     assert {name: ['uv run --frozen just "$RECIPE"'] for name in ("change", "scheduled")} == commands(project, ci)
     written = re.findall(r"^([a-z][a-z-]*)(?: [^:]*)?:", (project / "justfile").read_text("utf-8"), re.MULTILINE)
@@ -131,6 +136,16 @@ def test_files_fit_their_schemas(workshop: Workshop, tmp_path: Path, ci: str, sc
         text = (project / name).read_text(encoding="utf-8")
         wrong.write_text(re.sub(r"(runs-on|script)(?=:)|(?<=\"enabled\": )true", '"wrong"', text), encoding="utf-8")
         assert 1 == run(project, *check, str(wrong)).returncode
+
+
+def test_leaving_keeps_the_jobs_of_recipes(workshop: Workshop) -> None:
+    """Who leaves as the page says keeps the jobs that check changes, and none that asks for releases."""
+    project = workshop.render({"ci": "gitlab"}, variant="leaving")
+    told = (ROOT / "docs/how-to/leave-the-template.md").read_text(encoding="utf-8")
+    (command,) = (line for line in told.splitlines() if "/^template-release:$/" in line)
+    run(project, "bash", "-euo", "pipefail", "-c", command, check=True)
+    left = parsed(project, "gitlab")
+    assert {"include", "default", ".recipe", "change", "scheduled"} == set(left)
 
 
 @pytest.mark.gate
