@@ -69,7 +69,7 @@ def test_the_document_marks_it() -> None:
     document: dict[str, Any] = openapi_document(build_app(load(WITH_OLD), WITH_OLD, Container()))
     old, new = (document["paths"][f"/v1/{name}/{{id}}"]["get"] for name in ("old", "new"))
 
-    assert (True, "2027-06-01") == (old["deprecated"], old["x-sunset"])
+    assert (True, "2026-11-22", "2027-06-01") == (old["deprecated"], old["x-deprecated-since"], old["x-sunset"])
     assert {"Deprecation", "Sunset", "Link"} <= set(old["responses"]["200"]["headers"])
     assert f"gone on 2027-06-01: see <{LINK}>" in old["description"]
     assert "deprecated" not in new

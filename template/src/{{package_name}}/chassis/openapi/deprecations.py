@@ -17,4 +17,5 @@ def mark_deprecated(document: dict[str, Any], app: FastAPI) -> None:
                 told = operation.document.get("description", "")
                 text = f"Deprecated since {found.since}, gone on {found.sunset}: see <{found.link}>."
                 more = {"deprecated": True, "description": f"{told}\n\n{text}".strip()}
-                operation.document.update(more | {"x-sunset": str(found.sunset)})
+                dates = {"x-deprecated-since": str(found.since), "x-sunset": str(found.sunset)}
+                operation.document.update(more | dates)
