@@ -48,6 +48,18 @@ def releases(workshop: Workshop) -> Path:
     return workshop.once("releases", _build)
 
 
+def known(workshop: Workshop, version: str, answers: Answers) -> Answers:
+    """Return what a release can be told of answers: its questions, and of lists its choices."""
+    text = git(releases(workshop), "show", f"v{version}:copier.yml").stdout
+    asked = {name: answer for name, answer in answers.items() if re.search(rf"^{name}:$", text, re.MULTILINE)}
+    return {
+        name: [choice for choice in answer if re.search(rf"^    .+: {choice}$", text, re.MULTILINE)]
+        if isinstance(answer, list)
+        else answer
+        for name, answer in asked.items()
+    }
+
+
 def rendered(workshop: Workshop, version: str, answers: Answers) -> Path:
     """Return a render of a release; read it only."""
     template = releases(workshop)
@@ -124,7 +136,8 @@ def _ask(template: Path) -> None:
     path.write_text(text, encoding="utf-8")
     for file in (template / "template").rglob("*.jinja"):
         old = file.read_text(encoding="utf-8")
-        file.write_text(re.sub(r"(\{\{ ?)author\b", r"\1owner", old), encoding="utf-8")
+        new = re.sub(r"\{[{%].*?[%}]\}", lambda found: re.sub(r"\bauthor\b", "owner", found[0]), old)
+        file.write_text(new, encoding="utf-8")
     security = template / "template/docs/architecture.md.jinja"
     security.write_text(security.read_text(encoding="utf-8") + "\nIt runs {{ region }}.\n", encoding="utf-8")
 

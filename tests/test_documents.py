@@ -53,7 +53,7 @@ SELECTIONS = {
 }
 GUIDING = ["README.md", *(f"docs/{name}.md" for name in ("README", "getting-started", "providers", "operations"))]
 RENDERED = [*GUIDING, "AGENTS.md", "CONTRIBUTING.md", "examples/README.md", "docs/architecture.md"]
-MANAGED = ("README", "architecture", "migration", "operations", "providers")
+MANAGED = ("README", "architecture", "migration", "operations", "providers", "security")
 """Pages of a service that speak of its objects and are the template's."""
 
 PROMISED = {

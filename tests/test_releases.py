@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from release import may_change_seeded, seeded_changes
-from releases import LATER, NAMED, NEXT, releases, rendered
+from releases import LATER, NAMED, NEXT, known, releases, rendered
 from rendering import DEFAULT, FULLEST, Answers, Workshop, contents, files, git, run
 from renders import render, version_of
 from sources import named
@@ -81,7 +81,8 @@ def test_existing_projects_get_the_default(workshop: Workshop, tmp_path: Path, b
     for name, words in told(workshop, before, after).items():
         if words.startswith("none"):
             assert answers(new)[name] in ("none", [], "")
-            others = [files(rendered(workshop, after, {name: choice})) for choice in CHOICES[name]]
+            choices = [known(workshop, after, {name: choice}) for choice in CHOICES[name]]
+            others = [files(rendered(workshop, after, choice)) for choice in choices]
             assert [] == [path for path in files(new) for other in others if path not in other]
 
 
@@ -97,8 +98,7 @@ def test_a_renamed_question_takes_the_old_answer(workshop: Workshop, tmp_path: P
 def test_lowest_and_newest_copier_render_the_same(workshop: Workshop, tmp_path: Path, version: str) -> None:
     """Every release renders with the lowest Copier that is supported and with the newest, and to the same files."""
     exported(releases(workshop), version, tmp_path / "template")
-    asked = answers(rendered(workshop, version, DEFAULT))
-    data = [f"--data={name}={value}" for name, value in EVERYTHING.items() if name in asked]
+    data = [f"--data={name}={value}" for name, value in known(workshop, version, EVERYTHING).items()]
     trees = []
     for requirement in (f"copier=={LOWEST}", NEWEST):
         copier = (str(uv()), "tool", "run", "--quiet", f"--python={sys.executable}", f"--from={requirement}", "copier")

@@ -7,7 +7,7 @@ import pytest
 
 from edits import SCRIPTED, Traces, beside, conflicted, far, lost, object_renamed, scramble
 from ownership import Owner, owned
-from releases import LATER, NAMED, NEXT, begin, rendered
+from releases import LATER, NAMED, NEXT, begin, known, rendered
 from rendering import DEFAULT, FULLEST, MINIMAL, Answers, Workshop, commit, contents, run
 from tools import ROOT
 
@@ -25,7 +25,7 @@ SEEDS = range(4)
 
 def merge(workshop: Workshop, project: Path, step: tuple[str, str], answers: Answers) -> str:
     """Merge an update into a committed project, and return what was said."""
-    base, new = (rendered(workshop, version, known(version, answers)) for version in step)
+    base, new = (rendered(workshop, version, known(workshop, version, answers)) for version in step)
     done = run(project, sys.executable, HOOKS, "merge", f"--base={base}", f"--new={new}", "--no-check")
     assert done.returncode in (0, 1), done.stderr
     assert bool(done.returncode) == bool(conflicted(project)), done.stdout
@@ -34,21 +34,11 @@ def merge(workshop: Workshop, project: Path, step: tuple[str, str], answers: Ans
 
 def grown(workshop: Workshop, target: Path, version: str, answers: Answers) -> tuple[Path, Traces]:
     """Return a committed project with every scripted edit, and their traces."""
-    project, traces = begin(workshop, target, version, known(version, answers)), Traces()
+    project, traces = begin(workshop, target, version, known(workshop, version, answers)), Traces()
     for edit in SCRIPTED.values():
         edit(project, traces)
     commit(project, "Our work")
     return project, traces
-
-
-def known(version: str, answers: Answers) -> Answers:
-    """Return the answers that a release asks for."""
-    if version == NAMED[0]:
-        return {name: answer for name, answer in answers.items() if name != "capabilities"}
-    if answers is not FULLEST:
-        return answers
-    gone = {LATER: "jobs", NEXT: ""}.get(version, "oidc")
-    return {"capabilities": [name for name in FULLEST["capabilities"] if name != gone]}
 
 
 def texts(project: Path) -> dict[str, bytes]:
@@ -61,9 +51,9 @@ def test_untouched_becomes_a_fresh_render(
     workshop: Workshop, tmp_path: Path, before: str, after: str, answers: Answers
 ) -> None:
     """Where nothing was edited, an update gives what a new project has."""
-    project = begin(workshop, tmp_path / "project", before, known(before, answers))
+    project = begin(workshop, tmp_path / "project", before, known(workshop, before, answers))
     merge(workshop, project, (before, after), answers)
-    assert texts(rendered(workshop, after, known(after, answers))) == texts(project)
+    assert texts(rendered(workshop, after, known(workshop, after, answers))) == texts(project)
 
 
 @pytest.mark.parametrize(("before", "after", "answers"), CASES)
@@ -101,7 +91,7 @@ def test_a_renamed_object_stays_renamed(
     workshop: Workshop, tmp_path: Path, before: str, after: str, answers: Answers
 ) -> None:
     """Files that the owner gave another name stay where they are, and do not come back under the old one."""
-    project, traces = begin(workshop, tmp_path / "project", before, known(before, answers)), Traces()
+    project, traces = begin(workshop, tmp_path / "project", before, known(workshop, before, answers)), Traces()
     object_renamed(project, traces)
     commit(project, "Another name")
     said = merge(workshop, project, (before, after), answers)
@@ -114,9 +104,9 @@ def test_an_edit_beside_a_change_conflicts_and_one_far_from_it_does_not(
     workshop: Workshop, tmp_path: Path, before: str, after: str, answers: Answers
 ) -> None:
     """Of two managed files that the update changes, only the one edited at the same place has a conflict."""
-    base, new = (texts(rendered(workshop, version, known(version, answers))) for version in (before, after))
+    base, new = (texts(rendered(workshop, version, known(workshop, version, answers))) for version in (before, after))
     changed = [path for path in owned(base.keys() & new.keys(), Owner.MANAGED) if base[path] != new[path]]
-    project, traces = begin(workshop, tmp_path / "project", before, known(before, answers)), Traces()
+    project, traces = begin(workshop, tmp_path / "project", before, known(workshop, before, answers)), Traces()
     known_texts = {path: (base[path].decode(), new[path].decode()) for path in changed}
     apart = next(path for path in changed if far(project, traces, path, *known_texts[path]))
     near = next(path for path in changed if path != apart)
@@ -134,13 +124,13 @@ def test_random_edits_survive(
     workshop: Workshop, tmp_path: Path, before: str, after: str, answers: Answers, seed: int
 ) -> None:
     """Whatever lines and files an owner changes, moves and deletes: none of it is lost."""
-    project, traces = begin(workshop, tmp_path / "project", before, known(before, answers)), Traces()
+    project, traces = begin(workshop, tmp_path / "project", before, known(workshop, before, answers)), Traces()
     scramble(project, traces, seed)
     commit(project, "Our work")
     ours = texts(project)
     said = merge(workshop, project, (before, after), answers)
     assert [] == lost(project, traces, said)
-    base, new = (texts(rendered(workshop, version, known(version, answers))) for version in (before, after))
+    base, new = (texts(rendered(workshop, version, known(workshop, version, answers))) for version in (before, after))
     assert {path: text for path, text in ours.items() if base.get(path) == new.get(path)}.items() <= texts(
         project
     ).items()

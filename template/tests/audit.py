@@ -1,7 +1,7 @@
 """The audit: known weaknesses of everything that uv.lock names; red, too, when nothing could be checked.
 
 `just audit` runs it. Options go to `uv audit`: `--ignore ID`, `--ignore-until-fixed ID`; `--service-url URL` is another
-database with the interface of https://osv.dev.
+service with the interface of https://osv.dev.
 """
 
 import json
@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-DATABASE = "https://api.osv.dev"
+OSV = "https://api.osv.dev"
 KNOWN = ("jinja2", "2.4.1")
-"""A version with weaknesses that every database knows: one that does not name them knows nothing."""
+"""A version with weaknesses that every service of this kind knows: one that does not name them knows nothing."""
 LOCK = Path(__file__).parents[1] / "uv.lock"
 CLEAN, WEAK, UNCHECKED = range(3)
 _TIMEOUT_S = 30
@@ -38,7 +38,7 @@ def locked() -> int:
 
 
 def ask_for_the_known(url: str) -> None:
-    """Make sure that the database answers, and knows a weakness that is known everywhere."""
+    """Make sure that the service answers, and knows a weakness that is known everywhere."""
     name, version = KNOWN
     question = {"queries": [{"package": {"name": name, "ecosystem": "PyPI"}, "version": version}]}
     request = urllib.request.Request(f"{url}/v1/querybatch", json.dumps(question).encode())  # noqa: S310 - as below
@@ -49,7 +49,7 @@ def ask_for_the_known(url: str) -> None:
     except (OSError, ValueError, KeyError) as error:
         raise UncheckedError(f"{url} gave no answer: {error}") from error
     if not answer.get("vulns"):
-        raise UncheckedError(f"{url} knows no weakness of {name} {version}, which has many: it is no such database")
+        raise UncheckedError(f"{url} knows no weakness of {name} {version}, which has many: it has nothing to tell")
 
 
 def audited(url: str, options: Sequence[str]) -> Mapping[str, Any]:
@@ -81,7 +81,7 @@ def findings(report: Mapping[str, Any]) -> list[str]:
 def main(arguments: Sequence[str]) -> int:
     """Print what was found; return 0 when that is nothing, 1 when it is something, 2 when nothing could be checked."""
     parser = ArgumentParser(prog="just audit", add_help=False)
-    parser.add_argument("--service-url", default=DATABASE)
+    parser.add_argument("--service-url", default=OSV)
     known, options = parser.parse_known_args(arguments)
     url = known.service_url.rstrip("/")
     try:

@@ -26,7 +26,7 @@ LOCKED = (
     *("--network=none", "--read-only", "--cap-drop=all", "--security-opt=no-new-privileges"),
     *("--tmpfs=/tmp", "--tmpfs=/data:mode=1777"),
 )
-WRITES = "touch /app/x 2>/dev/null && echo app; touch /tmp/x && echo tmp"
+WRITES = 'touch /app/x 2>/dev/null && printf "app "; touch /tmp/x && printf tmp'
 
 
 class FailedError(Exception):

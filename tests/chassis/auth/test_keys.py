@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from object_service.chassis.auth.keys import Key, KeysFileError, digest, generate, read, write
+from object_service.chassis.auth.keys import Key, KeysFileError, digest, new_secret, read, write
 
 NOON = datetime(2027, 1, 31, 12, tzinfo=UTC)
 HASH = digest("osk_one")
@@ -25,7 +25,7 @@ def _refused(path: Path, text: str) -> str:
 
 def test_a_key_is_long_and_never_the_same() -> None:
     """256 random bits behind a prefix that scanners can look for."""
-    keys = {generate() for _ in range(100)}
+    keys = {new_secret() for _ in range(100)}
 
     assert 100 == len(keys)
     assert all(key.startswith("osk_") and len(key) == len("osk_") + 43 for key in keys)
@@ -34,7 +34,7 @@ def test_a_key_is_long_and_never_the_same() -> None:
 def test_only_a_digest_is_kept(tmp_path: Path) -> None:
     """The file does not contain what opens the door. Source of the vector: FIPS 180-2, appendix B.1."""
     assert "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" == digest("abc")
-    key = generate()
+    key = new_secret()
     write(tmp_path / "keys.toml", [Key("one", digest(key))])
 
     assert key.removeprefix("osk_") not in (tmp_path / "keys.toml").read_text(encoding="utf-8")
@@ -134,7 +134,7 @@ def test_a_file_that_cannot_be_written_stays_what_it_was(tmp_path: Path, monkeyp
         ),
         (f"{ENTRY}scopes = 'ops'", "entry 1: scopes are expected as a list of texts"),
         (f"{ENTRY}scopes = [1]", "entry 1: scopes are expected as a list of texts"),
-        (f"{ENTRY}scopes = ['a b']", "entry 1: scopes are expected as names such as genai, or * for all"),
+        (f"{ENTRY}scopes = ['a b']", "entry 1: scopes are expected as names such as ops, or * for all"),
         (f"{ENTRY}not_after = '2027-01-31'", "entry 1: not_after is expected as a date with a time, without quotes"),
         (f"{ENTRY}not_after = 2027-01-31", "entry 1: not_after is expected as a date with a time, without quotes"),
         (

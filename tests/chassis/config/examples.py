@@ -16,7 +16,7 @@ from object_service.chassis.config.sources import SettingPath
 _BY_FIELD: Mapping[str, str] = {
     "breaker.ratio": "0.25",
     "oidc.algorithms": '["ES256"]',
-    "oidc.scope_map": '{"staff": ["genai"]}',
+    "oidc.scope_map": '{"staff": ["ops"]}',
     "database.url": "sqlite:///another.db",
     "fallback.name": "other",
     "fallback.type": "stale",  # a provider would need a name

@@ -43,7 +43,7 @@ class OidcSection(IdentifyingSection):
     )
     scope_map: Mapping[str, tuple[str, ...]] = Field(
         default={},
-        description='Scopes of this service by those of the issuer, such as `{"staff": ["genai"]}`; others count for '
+        description='Scopes of this service by those of the issuer, such as `{"staff": ["ops"]}`; others count for '
         "nothing then. Without it, scopes are taken as they are.",
     )
     refresh_s: float = Field(default=3600, ge=1, description="How long a key set is used before it is asked for again.")

@@ -54,7 +54,7 @@ class Key:
         if not _HASH.fullmatch(self.hash):
             raise KeysFileError("a hash is expected as sha256: and 64 hexadecimal digits in lower case")
         if not all(_SCOPE.fullmatch(scope) for scope in self.scopes):
-            raise KeysFileError(f"scopes are expected as names such as genai, or {EVERY_SCOPE} for all")
+            raise KeysFileError(f"scopes are expected as names such as ops, or {EVERY_SCOPE} for all")
         if self.not_after is not None and self.not_after.tzinfo is None:
             raise KeysFileError("not_after is expected with its offset, such as 2027-01-31T00:00:00Z")
 
@@ -63,7 +63,7 @@ class Key:
         return self.not_after is not None and now >= self.not_after
 
 
-def generate() -> str:
+def new_secret() -> str:
     """Return a new API key."""
     return PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
 

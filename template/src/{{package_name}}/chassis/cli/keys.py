@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..auth.keys import Key, KeysFileError, digest, generate, read, write
+from ..auth.keys import Key, KeysFileError, digest, new_secret, read, write
 from ..auth.settings import AuthSection
 from ..config.sources import variable_of
 from ..contracts.envelope import Failure
@@ -34,7 +34,7 @@ def _register_new(group: typer.Typer, session: Session) -> None:
     def new(
         id_: Id,
         scope: Annotated[
-            list[str] | None, typer.Option(help="What the key may do, such as genai; again for more.")
+            list[str] | None, typer.Option(help="What the key may do, such as ops; again for more.")
         ] = None,
         days: Annotated[int | None, typer.Option(min=1, max=36500, help="After how many days the key ends.")] = None,
         file: File = None,
@@ -43,7 +43,7 @@ def _register_new(group: typer.Typer, session: Session) -> None:
         """Print a new key, once; the file gets its digest, and keeps the keys that it has."""
         path = _path(session, file)
         keys = _read(session, path) if path.exists() else ()
-        secret = generate()
+        secret = new_secret()
         ends = None if days is None else datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
         try:
             key = Key(id_, digest(secret), tuple(dict.fromkeys(scope or ())), ends)

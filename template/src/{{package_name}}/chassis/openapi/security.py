@@ -11,7 +11,7 @@ SCHEMES = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "An API key, or a token where the service takes those of an identity provider.",
+        "description": "An API key, or a token of an issuer that the service trusts.",
     },
     "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
 }
