@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -138,3 +139,5 @@ def _log_oddities(settings: Settings) -> None:
     for unknown in settings.unknown:
         hint = {"did_you_mean": unknown.did_you_mean} if unknown.did_you_mean else {}
         _log.warning("unknown_setting", extra={"variable": unknown.variable, **hint})
+    for renamed in settings.renamed:
+        _log.warning("setting_renamed", extra=asdict(renamed))

@@ -14,7 +14,7 @@ from pydantic import HttpUrl, RedisDsn, SecretStr
 from pydantic_core import PydanticUndefined
 
 from ..config.checking import Leaf, leaves
-from ..config.section import Section, ServiceSection
+from ..config.section import Section, ServiceSection, former
 from ..config.sources import variable_of
 from ..identity import SERVICE
 from ..plugins import PluginError
@@ -43,9 +43,9 @@ The first place that states a value decides:
 7. the secrets directory, then the default
 
 An empty value counts as not stated; a list is written as JSON. All values are checked together, and what is wrong is
-reported at once with exit code 78, before anything starts. A variable with the prefix that is no setting gives a
-warning, and is refused by `uv run {SERVICE} config check --strict`. `uv run {SERVICE} config show` prints every value
-with the place that it came from; secrets stay masked."""
+reported at once with exit code 78, before anything starts. A variable with the prefix that is no setting, or
+has an old name, gives a warning, and is refused by `uv run {SERVICE} config check --strict`. `uv run {SERVICE} config
+show` prints every value with the place that it came from; secrets stay masked."""
 
 _PROVIDERS = """\
 A provider is a configured instance of a kind; the kinds are the modules of `adapters/<object>/`. It exists when an
@@ -70,7 +70,7 @@ def env_example(features: Sequence["Feature"]) -> str:
         lines = [f"# --- {group.title}"]
         for leaf in group.settings:
             choices = _choices(leaf.field.annotation)
-            lines.append(f"# {leaf.field.description}{f' ({choices})' if choices else ''}")
+            lines.append(f"# {_meaning(leaf)}{f' ({choices})' if choices else ''}")
             lines.append(f"#{variable_of(leaf.path)}={_default(leaf)}")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
@@ -107,8 +107,13 @@ def unusable_kinds(features: Sequence["Feature"]) -> Iterator[str]:
 
 def _row(leaf: Leaf) -> str:
     default = "required" if leaf.field.is_required() else _default(leaf) and f"`{_default(leaf)}`"
-    cells = (f"`{variable_of(leaf.path)}`", _values(leaf), default, str(leaf.field.description))
+    cells = (f"`{variable_of(leaf.path)}`", _values(leaf), default, _meaning(leaf))
     return f"| {' | '.join(cell.replace('|', '\\|') for cell in cells)} |"
+
+
+def _meaning(leaf: Leaf) -> str:
+    old = [f"`{variable_of((*leaf.path[:-1], one.name))}` until {one.sunset}" for one in former(leaf.field)]
+    return f"{leaf.field.description}{f' Formerly {", ".join(old)}.' if old else ''}"
 
 
 def _groups(features: Sequence["Feature"]) -> Iterator[_Group]:

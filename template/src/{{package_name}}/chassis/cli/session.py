@@ -43,7 +43,7 @@ class Session:
         typer.echo(str(error), err=True)
         _warn(error)
         failure = Failure("invalid_configuration", str(error).partition("\n")[0], retryable=False)
-        self.refuse(failure, EXIT_CONFIGURATION, problems=error.problems, unknown=error.unknown)
+        self.refuse(failure, EXIT_CONFIGURATION, problems=error.problems, unknown=error.unknown, renamed=error.renamed)
 
     def settings(self) -> Settings:
         """Return checked settings like `load`, with a warning on stderr about what is odd in them."""
@@ -117,6 +117,9 @@ def _warn(found: Settings | ConfigurationError) -> None:
     for unknown in found.unknown:
         hint = f"; did you mean {unknown.did_you_mean}?" if unknown.did_you_mean else ""
         typer.echo(f"warning: {unknown.variable} is not a setting{hint}", err=True)
+    for renamed in found.renamed:
+        what = "" if renamed.used else " and has no effect, as both are set"
+        typer.echo(f"warning: {renamed.variable} is {renamed.now} now{what}; gone on {renamed.sunset}", err=True)
 
 
 def _say(failure: Failure) -> None:

@@ -67,14 +67,17 @@ def register(app: typer.Typer, session: Session) -> None:
 
     @config.command()
     def check(
-        strict: Annotated[bool, typer.Option("--strict", help="Refuse variables that are no settings.")] = False,  # noqa: FBT002
+        strict: Annotated[bool, typer.Option("--strict", help="Refuse what is no setting, and old names.")] = False,  # noqa: FBT002
         as_json: AsJson = False,  # noqa: FBT002 - a flag of the command line
     ) -> None:
         """Check the settings without starting anything; exit with 78 if they cannot be used."""
         settings = session.settings()
         if strict and settings.unknown:
             failure = Failure("unknown_setting", "Some variables are no settings.", retryable=False)
-            session.fail(failure, EXIT_CONFIGURATION, unknown=settings.unknown)
+            session.fail(failure, EXIT_CONFIGURATION, unknown=settings.unknown, renamed=settings.renamed)
+        if strict and settings.renamed:
+            failure = Failure("renamed_setting", "Some settings have their old names.", retryable=False)
+            session.fail(failure, EXIT_CONFIGURATION, renamed=settings.renamed)
         document = {"status": "ok", "environment": settings.environment}
         print_result(document, f"configuration: ok ({settings.environment})", as_json=as_json)
 

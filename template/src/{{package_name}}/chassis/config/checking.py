@@ -1,14 +1,14 @@
 """Checking: builds one section, or says what was expected in words that never repeat the value."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from .section import Contradiction, Problem, Section
+from .section import Contradiction, Problem, RenamedVariable, Section, former
 from .sources import SettingPath, Stated, variable_of
 
 
@@ -37,6 +37,16 @@ def leaves(model: type[BaseModel], above: SettingPath) -> Iterator[Leaf]:
             if leaf.path not in seen:
                 seen.add(leaf.path)
                 yield leaf
+
+
+def take_over(settings: Iterable[Leaf], stated: dict[SettingPath, Stated]) -> Iterator[RenamedVariable]:
+    """Put what is stated by old names under the new ones, wherever it stands; what has both keeps the new one."""
+    for leaf in settings:
+        for old in former(leaf.field):
+            value = stated.pop((*leaf.path[:-1], old.name), None)
+            if value is not None:
+                used = stated.setdefault(leaf.path, value) is value
+                yield RenamedVariable(value.variable, variable_of(leaf.path), old.sunset, used)
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:

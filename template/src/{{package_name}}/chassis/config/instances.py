@@ -1,12 +1,12 @@
 """Instances: the providers that settings name, each with its kind and the object it belongs to."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .checking import leaves, problem_at, validate
-from .section import Environment, ObjectSection, Problem, all_contradictions
+from .checking import leaves, problem_at, take_over, validate
+from .section import Environment, ObjectSection, Problem, RenamedVariable, all_contradictions
 from .settings import Instance
 from .sources import SettingPath, Stated, variable_of
 
@@ -52,8 +52,8 @@ def _model(candidate: _Candidate) -> "type[ProviderConfig]":
 class Instances:
     """All providers that are configured or selected, checked or not."""
 
-    def __init__(self, features: Sequence["Feature"], stated: Mapping[SettingPath, Stated]) -> None:
-        """Work out name, kind and owner of each; nothing is checked yet."""
+    def __init__(self, features: Sequence["Feature"], stated: dict[SettingPath, Stated]) -> None:
+        """Work out name, kind and owner of each, and put what old names state under the new ones."""
         self._stated = stated
         self._middlewares = [name for feature in features for name in feature.middlewares]
         self._features = [feature for feature in features if feature.catalogue is not None]
@@ -62,10 +62,13 @@ class Instances:
         names |= {name for name in self._selected.values() if self._owners(name)}
         self._candidates = [self._candidate(name) for name in sorted(names)]
         self.missing: list[Problem] = []
+        self.renamed: list[RenamedVariable] = []
+        for item in self._candidates:
+            self.renamed += take_over(leaves(_model(item), item.path), stated)
         self._checked = {candidate.name: self._check(candidate) for candidate in self._candidates}
 
     @classmethod
-    def found(cls, features: Sequence["Feature"], stated: Mapping[SettingPath, Stated]) -> "Instances":
+    def found(cls, features: Sequence["Feature"], stated: dict[SettingPath, Stated]) -> "Instances":
         """Return the providers that the sources name."""
         return cls(features, stated)
 

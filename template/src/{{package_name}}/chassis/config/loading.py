@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..contracts.providers import nearest
-from .checking import leaves, problem_at, validate
+from .checking import leaves, problem_at, take_over, validate
 from .instances import Instances
 from .section import (
     ConfigurationError,
@@ -15,6 +15,7 @@ from .section import (
     LongWorkSection,
     ObjectSection,
     Problem,
+    RenamedVariable,
     Section,
     ServiceSection,
     UnknownVariable,
@@ -41,10 +42,14 @@ def load(
     known: list[SettingPath] = []
     declared: list[tuple[SettingPath, type[Section]]] = [((), ServiceSection)]
     declared += [((feature.name,), feature.section) for feature in features]
+    renamed: list[RenamedVariable] = []
     for path, model in declared:
-        known += [leaf.path for leaf in leaves(model, path)]
+        own = list(leaves(model, path))
+        known += [leaf.path for leaf in own]
+        renamed += take_over(own, stated)
     instances = Instances.found(features, stated)
     known += instances.known_paths()
+    renamed += instances.renamed
     for path, model in declared:
         found, wrong = validate(model, path, stated)
         problems += wrong
@@ -54,8 +59,8 @@ def load(
     problems += _contradictions(features, sections, instances, stated)
     unknown = tuple(_unknown({path: stated[path] for path in set(stated) - instances.undecided()}, known))
     if problems:
-        raise ConfigurationError(problems, unknown, instances.missing)
-    return Settings(sections, instances.usable(), stated, unknown, tuple(instances.missing))
+        raise ConfigurationError(problems, unknown, instances.missing, renamed)
+    return Settings(sections, instances.usable(), stated, unknown, tuple(instances.missing), tuple(renamed))
 
 
 def _merged(layers: Iterable[Layer]) -> dict[SettingPath, Stated]:

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, get_args, get_origin, override
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +43,56 @@ class UnknownVariable:
     did_you_mean: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Formerly:
+    """Marks a setting that had another name, which is read until it is removed, on its sunset or later.
+
+    It stands in the annotation: `wait_s: Annotated[float, Formerly("wait", sunset="2027-06-01")]`. The old name is the
+    last part of its variable; the parts before it stay.
+
+    Raises:
+        ValueError: if the sunset is no date.
+    """
+
+    name: str
+    sunset: str
+
+    def __post_init__(self) -> None:
+        """Refuse what is no date."""
+        date.fromisoformat(self.sunset)
+
+
+def former(field: FieldInfo) -> list[Formerly]:
+    """Return the old names of a setting."""
+    return [found for found in field.metadata if isinstance(found, Formerly)]
+
+
+@dataclass(frozen=True, slots=True)
+class RenamedVariable:
+    """A variable that is stated by its old name; `used` is false when the new one is stated too, which wins."""
+
+    variable: str
+    now: str
+    sunset: str
+    used: bool = True
+
+
 class ConfigurationError(Exception):
     """The settings cannot be used; carries every problem found, not just the first.
 
-    `unknown` and `missing` are what `Settings` would have carried: the cause of a problem is often among them.
+    `unknown`, `missing` and `renamed` are what `Settings` would have carried: the cause of a problem is often there.
     """
 
     def __init__(
-        self, problems: Sequence[Problem], unknown: Sequence[UnknownVariable] = (), missing: Sequence[Problem] = ()
+        self,
+        problems: Sequence[Problem],
+        unknown: Sequence[UnknownVariable] = (),
+        missing: Sequence[Problem] = (),
+        renamed: Sequence[RenamedVariable] = (),
     ) -> None:
         """Keep the problems, ordered by variable."""
         self.problems = tuple(sorted(problems, key=lambda problem: problem.variable))
-        self.unknown, self.missing = tuple(unknown), tuple(missing)
+        self.unknown, self.missing, self.renamed = tuple(unknown), tuple(missing), tuple(renamed)
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -76,6 +116,17 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True, allow_inf_nan=False
     )
+
+    @classmethod
+    @override
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse an old name that another setting has, or one of a whole section."""
+        for name, field in cls.model_fields.items():
+            for old in former(field):
+                whole = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+                if whole or old.name in cls.model_fields:
+                    told = "a whole section cannot be renamed" if whole else f"{old.name} is a setting"
+                    raise ValueError(f"{cls.__name__}.{name}: {told}")
 
     @model_validator(mode="before")
     @classmethod

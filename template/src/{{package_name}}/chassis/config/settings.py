@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .checking import leaves
-from .section import Environment, Problem, Section, ServiceSection, UnknownVariable
+from .section import Environment, Problem, RenamedVariable, Section, ServiceSection, UnknownVariable
 from .sources import SettingPath, Stated
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Instance:
 class Settings:
     """What the service runs with. Sections are looked up by their type.
 
-    `missing` says why providers that nobody selects cannot be used.
+    `missing` says why providers that nobody selects cannot be used, `renamed` what is stated by an old name.
     """
 
     sections: Mapping[type[Section], Section]
@@ -34,6 +34,7 @@ class Settings:
     stated: Mapping[SettingPath, Stated]
     unknown: tuple[UnknownVariable, ...] = ()
     missing: tuple[Problem, ...] = ()
+    renamed: tuple[RenamedVariable, ...] = ()
 
     def __getitem__[S: Section](self, type_: type[S]) -> S:
         """Return a section.
