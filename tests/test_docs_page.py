@@ -6,6 +6,7 @@ from typing import override
 
 import pytest
 
+from browser import browsing
 from rendering import DEFAULT, Workshop
 from serving import command, running
 
@@ -62,3 +63,30 @@ def test_the_page_needs_ops_and_can_be_off(workshop: Workshop, tmp_path: Path) -
         assert [401, 200, 403] == [service.call("GET", "/docs", headers=headers).status for headers in shown]
     with running(project, tmp_path / "off", {"MY_SERVICE_HTTP__DOCS": "false"}) as service:
         assert [404, 404] == [service.call("GET", path).status for path in ("/docs", "/openapi.json")]
+
+
+@pytest.mark.gate
+def test_a_browser_asks_nobody_else(workshop: Workshop, tmp_path: Path) -> None:
+    """A real browser shows the whole page; it asks the service alone, and its console stays silent."""
+    with running(workshop.install(DEFAULT), tmp_path / "run") as service, browsing(tmp_path) as browser:
+        document = service.call("GET", "/openapi.json").document
+        seen = browser.visit(f"{service.url}/docs")
+    assert [f"{service.url}/docs"] == [url for url in seen.asked if not url.startswith("data:")]
+    assert [] == seen.errors
+    assert {path for path in document["paths"] if path not in seen.text} == set()
+
+
+PLANTED = b"""<body>Planted<img src="http://elsewhere.example/a.png"><link rel="stylesheet" href="https://cdn.example/a.css">
+<script>console.error("planted"); throw new Error("thrown")</script></body>"""
+
+
+@pytest.mark.gate
+def test_the_browser_tells_what_a_page_asks_of_others(tmp_path: Path) -> None:
+    """A page with outside requests and errors is caught: the test above can fail."""
+    page = tmp_path / "planted.html"
+    page.write_bytes(PLANTED)
+    with browsing(tmp_path) as browser:
+        seen = browser.visit(page.as_uri())
+    assert {"http://elsewhere.example/a.png", "https://cdn.example/a.css"} <= set(seen.asked)
+    assert {"planted", "Uncaught"} <= set(seen.errors)
+    assert "Planted" == seen.text.strip()
