@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+import shutil
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -13,7 +14,7 @@ from template.tests import api_changes
 from template.tests.api_changes import NotComparedError, breaking
 
 from api_document import DATES, DOCUMENT, body, path, problem, schema
-from rendering import MINIMAL, Workshop, clean_environment, tool
+from rendering import FULLEST, MINIMAL, Workshop, clean_environment, run, tool
 
 type Change = Callable[[dict[str, Any]], object]
 
@@ -231,3 +232,20 @@ def test_the_recipes_keep_and_compare(workshop: Workshop) -> None:
     gone = tool(project, "just", "api-check", env=within)
     assert 1 == gone.returncode
     assert "GET /v1/old is gone [route-removed]\napi-check: 1 changes break callers\n" == gone.stdout
+
+
+@pytest.mark.gate
+def test_a_type_that_loses_what_is_stored_is_found(workshop: Workshop, tmp_path: Path) -> None:
+    """A project reads the samples of what earlier releases stored; without a field of a result, its test is red."""
+    project, copied = workshop.install(FULLEST), tmp_path / "service"
+    shutil.copytree(project, copied, ignore=shutil.ignore_patterns(".venv", ".git", "*_cache", "__pycache__"))
+    program, env = str(project / ".venv" / "bin" / "pytest"), {"PYTHONPATH": str(copied / "src")}
+    before = run(copied, program, "tests/test_stored.py", env=env)
+    assert 0 == before.returncode, before.stdout
+    domain = copied / "src" / "my_service" / "domain" / "genai.py"
+    text = domain.read_text(encoding="utf-8")
+    assert 1 == text.count("    data: Json | None = None\n")
+    domain.write_text(text.replace("    data: Json | None = None\n", ""), encoding="utf-8")
+    after = run(copied, program, "tests/test_stored.py", env=env)
+    assert 1 == after.returncode
+    assert "gen_1" in after.stdout
