@@ -7,8 +7,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..contracts.context import current
 from .problems import problem
 
-_LAST_WORDS_S = 0.5
-"""What is inside ends at the caller's deadline, and says more about it than can be said here."""
+_LAST_WORDS_S = 2.0
+"""What is inside ends at the caller's deadline, and says more about it than can be said here, on a busy machine too."""
 
 
 class Deadline:
