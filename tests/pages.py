@@ -183,7 +183,8 @@ class Reader:
         return command
 
     def _environment(self) -> dict[str, str]:
-        return clean_environment({name: value.format(port=self.port) for name, value in self.variables.items()})
+        stated = {name: value.format(port=self.port) for name, value in self.variables.items()}
+        return clean_environment({"COOL_DOWN": "", **stated})  # floors of the template may be some days old
 
     def _serve(self, command: str) -> None:
         log = self.folder / ".server.log"

@@ -209,8 +209,8 @@ class _Server:
         self.sections: list[HttpSection] = []
         self._error = error
 
-    async def __call__(self, app: object, section: HttpSection, stopping: Stopping) -> None:
-        del app, stopping
+    async def __call__(self, app: object, section: HttpSection, stopping: Stopping, apart: object) -> None:
+        del app, stopping, apart
         self.sections.append(section)
         if self._error is not None:
             raise self._error

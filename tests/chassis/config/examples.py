@@ -19,6 +19,7 @@ _BY_FIELD: Mapping[str, str] = {
     "oidc.scope_map": '{"staff": ["ops"]}',
     "database.url": "sqlite:///another.db",
     "fallback.name": "other",
+    "log.sample": "0.5",
     "fallback.type": "stale",  # a provider would need a name
     "policy.profile": "precise",
     "price.currency": "EUR",
