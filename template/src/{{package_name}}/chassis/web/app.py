@@ -51,7 +51,7 @@ def build_app(
     routers = {feature.name: feature.router(settings) for feature in features if feature.router is not None}
     for name, router in routers.items():
         scopes |= {id(context.original_route): name for context in iter_route_contexts(router.routes)}
-    own = _operations(settings, features, container) if operations else ()
+    own = _operations(settings, features, container, metrics) if operations else ()
     for router in (health.build_probes(settings, container), *own, *routers.values()):
         # A limit of the whole application would refuse outside of Surroundings, and in plain text.
         app.include_router(router, max_body_size=DEFAULT_MAX_BODY_BYTES)
@@ -66,15 +66,17 @@ def build_operations(settings: Settings, features: Sequence[Feature], container:
     app.add_middleware(SafeHeaders, hsts_s=section.hsts_s)
     for router in (
         health.build_probes(settings, container, detailed=True),
-        *_operations(settings, features, container),
+        *_operations(settings, features, container, _metrics(container)),
     ):
         app.include_router(router, max_body_size=DEFAULT_MAX_BODY_BYTES)
     return app
 
 
-def _operations(settings: Settings, features: Sequence[Feature], container: Container) -> tuple[APIRouter, ...]:
+def _operations(
+    settings: Settings, features: Sequence[Feature], container: Container, metrics: Metrics
+) -> tuple[APIRouter, ...]:
     capabilities = [feature.name for feature in features if feature.capability]
-    return health.build_info(settings, container, capabilities), metrics_router(_metrics(container))
+    return health.build_info(settings, container, capabilities), metrics_router(metrics)
 
 
 def _metrics(container: Container) -> Metrics:
