@@ -18,6 +18,9 @@ WRITTEN = re.compile(r"Write `([^`]+)`:\s*\Z", re.IGNORECASE)
 EDITED = re.compile(r"In `([^`]+)`,\s+(above|instead of)\s+`([^`]+)`:\s*\Z", re.IGNORECASE)
 QUOTED = re.compile(r"From `([^`]+)`:\s*\Z", re.IGNORECASE)
 MADE = re.compile(r"new-(?:provider \w+|object|resource) (\w+)")
+MAKES = {"just api-snapshot": "docs/openapi.json"}
+"""What else commands make."""
+
 LEFT_OUT = re.compile(r"^ *\.\.\.\n", re.MULTILINE)
 """A line of dots: what stands there is not shown."""
 
@@ -81,6 +84,7 @@ def missing_paths(page: Path, roots: list[Path], *, followed: bool = False) -> l
     made = set() if followed else set(MADE.findall(text))
     deeds = [(WRITTEN, EDITED, QUOTED), (WRITTEN,)][followed]
     written = {found[1] for block in blocks(text) for deed in deeds if (found := deed.search(block.before))}
+    written |= {path for command, path in MAKES.items() if command in text}
     missing = []
     for span in SPAN.findall(FENCE.sub("", text)):
         path = re.sub(r"(^|/)[^/]*[<*].*", "", span).removesuffix("/")

@@ -219,6 +219,9 @@ def test_the_recipes_keep_and_compare(workshop: Workshop) -> None:
     """A project says how to begin, is green after a snapshot, and names what a release had and the service lacks."""
     project = workshop.install(MINIMAL, "api")
     snapshot = project / "docs" / "openapi.json"
+    unreleased = tool(project, "pytest", "-q", "tests/test_api.py")
+    assert 0 == unreleased.returncode
+    assert "no API was released yet" in unreleased.stdout
     within = {"PATH": f"{project / '.venv' / 'bin'}:{clean_environment()['PATH']}"}
     first = tool(project, "just", "api-check", env=within)
     assert (2, "") == (first.returncode, first.stdout)
@@ -226,12 +229,16 @@ def test_the_recipes_keep_and_compare(workshop: Workshop) -> None:
     assert 0 == tool(project, "just", "api-snapshot", env=within).returncode
     same = tool(project, "just", "api-check", env=within)
     assert (0, "api-check: no changes break callers\n") == (same.returncode, same.stdout)
+    assert "1 passed" in tool(project, "pytest", "-q", "tests/test_api.py").stdout
     document = json.loads(snapshot.read_text(encoding="utf-8"))
     document["paths"]["/v1/old"] = {"get": {"responses": {}}}
     snapshot.write_text(json.dumps(document), encoding="utf-8")
     gone = tool(project, "just", "api-check", env=within)
     assert 1 == gone.returncode
     assert "GET /v1/old is gone [route-removed]\napi-check: 1 changes break callers\n" == gone.stdout
+    checked = tool(project, "pytest", "-q", "tests/test_api.py")
+    assert 1 == checked.returncode
+    assert "GET /v1/old is gone [route-removed]" in checked.stdout
 
 
 @pytest.mark.gate
