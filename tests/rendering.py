@@ -67,13 +67,17 @@ class Workshop:
         With `typed`, mypy knows the libraries already, and checks the modules of the project itself from nothing.
         """
         project = self.render(answers, variant)
-        known = self.once("types", self._learn_types) if typed else None
+        known = self.types() if typed else None
         with _locked(project):
             if not (project / "uv.lock").exists():
                 install(project)
             if known is not None and not (project / ".mypy_cache").exists():
                 shutil.copytree(known, project / ".mypy_cache")
         return project
+
+    def types(self) -> Path:
+        """Return a cache of mypy that knows the libraries of every project."""
+        return self.once("types", self._learn_types)
 
     def _learn_types(self, target: Path) -> None:
         """Check a project with every library, and keep what mypy says of them.

@@ -18,8 +18,10 @@ from object_service.chassis.contracts.errors import ServiceError
 from object_service.chassis.resilience.assembly import Guards
 from object_service.chassis.resilience.pipeline import guard
 from object_service.chassis.resilience.settings import Resilience
+from redis_server import RedisServer
 
 _SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "pipeline.py"
+_CALLERS = _SCRIPT.with_name("callers.py")
 _CONTENDERS = ("bare", "tight", "pipeline", "popular", "stamina")
 _SETTINGS = Resilience.model_validate({"bulkhead": {"max_concurrent": 2, "max_queue": 1}})
 
@@ -37,6 +39,23 @@ def test_one_run_measures_every_contender(tmp_path: Path) -> None:
     assert all(0 < figure for figure in figures.values())
     assert figures["pipeline_over_tight"] == pytest.approx(figures["pipeline_us_at_1"] / figures["tight_us_at_1"])
     assert "left behind: no task, no timer, no place, no token" in done.stdout
+
+
+def test_what_callers_cost_is_measured_beside_the_library(tmp_path: Path) -> None:
+    """Keys, the limit of this template and those of the library are measured in one run, in process and on Redis."""
+    file, server = tmp_path / "figures.json", RedisServer(tmp_path)
+    server.start()
+    try:
+        few = ["--rounds", "2", "--calls", "5", "--redis", server.url, "--json", str(file)]
+        subprocess.run([sys.executable, str(_CALLERS), *few], capture_output=True, text=True, check=True)
+    finally:
+        server.kill()
+    figures = json.loads(file.read_text(encoding="utf-8"))
+    limits = {f"{place}{name}" for place in ("", "redis_") for name in ("here", "fixed_window", "moving_window")}
+    assert limits | {"key_of_1", "key_of_1000"} <= figures.keys()
+    assert figures["here_over_library"] == figures["here"] / min(
+        figures[name] for name in ("fixed_window", "sliding_window", "moving_window")
+    )
 
 
 async def _outcome(port: Any, deadline: float | None) -> tuple[object, int]:

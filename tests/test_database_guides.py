@@ -77,7 +77,7 @@ def _programs() -> str:
 
 def _project(workshop: Workshop, variant: str) -> Path:
     """Return an installed project with a database, under version control."""
-    project = workshop.install(WITH_DATABASE, variant=variant)
+    project = workshop.install(WITH_DATABASE, variant=variant, typed=True)
     git(project, "init", "--quiet", "--initial-branch=main")
     commit(project, "Start from the template")
     return project

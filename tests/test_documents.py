@@ -205,7 +205,7 @@ def test_skipped_commands_are_written_somewhere(workshop: Workshop) -> None:
 def test_project_does_what_its_pages_say(workshop: Workshop, reader: Callable[..., Reader], promised: str) -> None:
     """Every command of the rendered pages works in their order, the answers are those that they show, routes exist."""
     answers, names = PROMISED[promised]
-    project = workshop.install(answers, variant="pages")
+    project = workshop.install(answers, variant="pages", typed=True)
     run(project, "git", "init", "--quiet", check=True)
     person = reader(project)
     paths = json.loads(tool(project, "my-service", "openapi", "--json").stdout)["paths"]
@@ -278,7 +278,7 @@ def test_guides_do_what_they_say(workshop: Workshop, reader: Callable[..., Reade
 
 def _repository(workshop: Workshop, variant: str, answers: Answers = DEFAULT) -> Path:
     """Return an installed project under version control."""
-    project = workshop.install(answers, variant=variant)
+    project = workshop.install(answers, variant=variant, typed=True)
     git(project, "init", "--quiet", "--initial-branch=main")
     commit(project, "Start from the template")
     return project

@@ -123,7 +123,7 @@ def test_arguments_of_recipes_never_reach_a_shell(workshop: Workshop) -> None:
 @pytest.fixture(scope="module")
 def repository(workshop: Workshop) -> Path:
     """Return a default project under version control; no other module uses it."""
-    project = workshop.install(DEFAULT, variant="repository")
+    project = workshop.install(DEFAULT, variant="repository", typed=True)
     git(project, "init", "--quiet", "--initial-branch=main")
     commit(project, "Start from the template")
     return project
@@ -159,9 +159,12 @@ def test_data_of_a_service_is_not_tracked(workshop: Workshop) -> None:
 
 
 @pytest.mark.parametrize("stage", HOOKS)
-def test_hooks_are_green(repository: Path, tmp_path: Path, stage: str) -> None:
+def test_hooks_are_green(workshop: Workshop, tmp_path: Path, stage: str) -> None:
     """The hooks make the checks of the gate, and an untouched project passes them."""
-    done = hooks(repository, tmp_path, "--all-files", f"--hook-stage={stage}")
+    project = workshop.install(MINIMAL, variant=f"hooks {stage}", typed=True)
+    git(project, "init", "--quiet", "--initial-branch=main")
+    commit(project, "Start from the template")
+    done = hooks(project, tmp_path, "--all-files", f"--hook-stage={stage}")
     assert 0 == done.returncode, done.stdout
     passed = re.findall(r"^(.+?)\.+Passed$", done.stdout, re.MULTILINE)
     assert HOOKS[stage] == set(passed)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.gate
 
 
 def _project(workshop: Workshop, page: str) -> Path:
-    project = workshop.install(FULLEST, variant=page)
+    project = workshop.install(FULLEST, variant=page, typed=True)
     git(project, "init", "--quiet", "--initial-branch=main")
     commit(project, "Start from the template")
     return project

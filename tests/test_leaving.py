@@ -29,7 +29,7 @@ WHO = {
 @pytest.fixture(scope="module")
 def project(workshop: Workshop) -> Path:
     """Return a service under version control, with the jobs of a CI."""
-    made = workshop.install({"objects": [], "ci": "github"}, variant="leaving")
+    made = workshop.install({"objects": [], "ci": "github"}, variant="leaving", typed=True)
     git(made, "init", "--quiet", "--initial-branch=main")
     commit(made, "Start from the template")
     return made

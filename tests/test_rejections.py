@@ -10,7 +10,7 @@ from textwrap import dedent
 
 import pytest
 
-from rendering import DEFAULT, Workshop, tool
+from rendering import DEFAULT, MINIMAL, Workshop, tool
 
 pytestmark = pytest.mark.gate
 
@@ -272,15 +272,16 @@ def test_warning_fails_the_tests(project: Path) -> None:
     assert "DeprecationWarning: old" in done.stdout
 
 
-def test_untested_code_fails_the_gate(project: Path) -> None:
+def test_untested_code_fails_the_gate(workshop: Workshop) -> None:
     """Code of the owner that no test runs brings the coverage below its limit."""
+    project = workshop.install(MINIMAL, "untested")
     lines = "\n".join(f"    value += {number}" for number in range(200))
     source = f"def work() -> int:\n    value = 0\n{lines}\n    return value"
-    with written(project, {"src/my_service/service/untested.py": source}):
+    with written(project, {"src/my_service/untested.py": source}):
         done = tool(project, "just", "test", env=path_of(project))
     assert 0 != done.returncode
     assert re.search(r"Required test coverage of 95(\.0)?% not reached", done.stdout)
-    assert re.search(r"service/untested\.py +\d+ +\d+ .* \d\.?\d*%", done.stdout)
+    assert re.search(r"my_service/untested\.py +\d+ +\d+ .* \d\.?\d*%", done.stdout)
 
 
 def path_of(project: Path) -> dict[str, str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rendering import DEFAULT, WITH_DATABASE, Workshop
+from rendering import DEFAULT, MINIMAL, WITH_DATABASE, Workshop
 from serving import command, running
 from test_scaffolds import changed, just, repository
 
@@ -16,8 +16,8 @@ NAME = "price_lists"
 
 @pytest.fixture(scope="module")
 def grown(workshop: Workshop) -> Path:
-    """Return a project with a database, and with a resource that a recipe has written."""
-    project = repository(workshop, WITH_DATABASE, "resource")
+    """Return a project with a database and no object, and with a resource that a recipe has written."""
+    project = repository(workshop, {**MINIMAL, **WITH_DATABASE}, "resource")
     if not changed(project):
         just(project, "new-resource", NAME)
     return project

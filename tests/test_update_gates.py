@@ -1,5 +1,6 @@
 """Gates after updates: an edited project of every release is green at the next one."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ def test_an_edited_project_is_green_after_the_update(
 ) -> None:
     """One command brings an edited project forward: it locks, installs, renews the pages and runs the gate."""
     project, traces = grown(workshop, tmp_path / "project", before, {})
+    shutil.copytree(workshop.types(), project / ".mypy_cache")
     done = run(project, sys.executable, str(ROOT / "hooks"), "update", f"--vcs-ref=v{after}")
     assert [] == lost(project, traces, done.stdout)
     assert set() == conflicted(project)
