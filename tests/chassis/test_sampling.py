@@ -1,12 +1,18 @@
 """Of some requests only what went wrong is logged, and of a request that failed, everything."""
 
+import asyncio
 import io
 import json
 import logging
 import sys
+from pathlib import Path
 
 import pytest
 
+from chassis.auth.clock import StillClock
+from chassis.resilience.providers import Scripted, down, guarded, without
+from object_service.chassis.auth.key_file import RECHECK_S, KeyFile
+from object_service.chassis.auth.keys import Key, digest, new_secret, write
 from object_service.chassis.contracts.context import Context, entered
 from object_service.chassis.logs import LogSection, configure_logging
 from object_service.chassis.sampling import MAX_HELD, SampledHandler, holding
@@ -110,3 +116,26 @@ def test_a_line_that_cannot_be_written_is_named(capsys: pytest.CaptureFixture[st
         stream.getvalue()
     )
     assert "hunter2" not in stream.getvalue() + "".join(capsys.readouterr())
+
+
+async def test_news_of_the_process_is_not_held_back(stderr: io.StringIO, tmp_path: Path) -> None:
+    """Whoever exchanges keys waits for the line; a circuit that closes ends what a warning began."""
+    secret, path = new_secret(), tmp_path / "keys.toml"
+    write(path, [Key("one", digest(new_secret()))])
+    clock = StillClock()
+    keys = KeyFile(path, clock)
+    keys.load()
+    write(path, [Key("two", digest(secret))])
+    port = Scripted([down()] * 5)
+    front, _ = guarded(port, without("retry", breaker={"open_s": 0.01}))
+    await asyncio.gather(*(front.ask("x") for _ in range(5)), return_exceptions=True)
+    await asyncio.sleep(0.02)
+    clock.advance(RECHECK_S)
+    port.script = ["fine"]
+    with holding() as held:
+        assert await keys(secret) is not None
+        await front.ask("x")
+        held.forget()
+
+    assert ["keys_loaded", "breaker_closed"] == _events(stderr)[-2:]
+    assert "provider_call_succeeded" not in _events(stderr)

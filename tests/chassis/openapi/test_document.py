@@ -2,7 +2,16 @@
 
 from typing import Any
 
-from object_service.chassis.openapi.document import completed
+from fastapi import APIRouter
+
+from chassis.web.app import FEATURES
+from object_service.chassis.config.loading import load
+from object_service.chassis.config.settings import Settings
+from object_service.chassis.container import Container
+from object_service.chassis.features import Feature
+from object_service.chassis.openapi.document import completed, openapi_document
+from object_service.chassis.web.access import needs
+from object_service.chassis.web.app import build_app
 
 TEXT_OR_NULL = {"anyOf": [{"type": "string"}, {"type": "null"}], "title": "Text"}
 
@@ -84,3 +93,22 @@ def test_schemas_inside_of_others_become_components() -> None:
 def test_a_document_without_routes_has_the_schema_of_problems() -> None:
     """An empty service still says how it fails."""
     assert {"ProblemDocument", "ProblemItem"} == set(_schemas(completed({"paths": {}})))
+
+
+def test_a_path_with_a_converter_states_what_its_callers_show() -> None:
+    """The document has another path than the route; what the route needs is found all the same."""
+
+    def router(_: Settings) -> APIRouter:
+        found = APIRouter()
+
+        @found.get("/n/{id:int}", dependencies=[needs("secret")])
+        async def number(id: int) -> int:  # noqa: A002 - the name of the path parameter
+            return id
+
+        return found
+
+    features = (*FEATURES, Feature(name="numbers", router=router))
+    document: dict[str, Any] = openapi_document(build_app(load(features), features, Container()))
+    operation = document["paths"]["/n/{id}"]["get"]
+
+    assert ("secret", [{"bearer": []}, {"api_key": []}]) == (operation["x-required-scope"], operation["security"])

@@ -21,8 +21,9 @@ from object_service.chassis.contracts.context import Principal, current
 from object_service.chassis.contracts.errors import StorageUnavailableError
 from object_service.chassis.features import Feature
 from object_service.chassis.metrics import Metrics
-from object_service.chassis.web.access import OPEN, SIGNED, AccessTable, needs
+from object_service.chassis.web.access import OPEN, SIGNED, needs
 from object_service.chassis.web.app import build_app
+from object_service.chassis.web.route_table import RouteTable
 from object_service.chassis.web.routes import json_response
 
 WHO = {
@@ -325,7 +326,7 @@ def test_a_route_that_cannot_be_guarded_is_refused() -> None:
     app.router.routes.append(Strange())
 
     with pytest.raises(TypeError, match="cannot be guarded"):
-        AccessTable(app, {})
+        RouteTable(app)
 
 
 async def _plain(_: Request) -> Response:

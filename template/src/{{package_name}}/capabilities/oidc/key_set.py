@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import Context
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,8 @@ class KeySet:
         if content != self._content:
             self._keys = parsed(content)
             self._content = content
-            _log.info("oidc_keys_loaded", extra={"keys": len(self._keys)})
+            # News of the process: it is not held back with the lines of the request that brought it.
+            Context().run(_log.info, "oidc_keys_loaded", extra={"keys": len(self._keys)})
         self._failing = False
         self._fresh_until = self._clock.monotonic() + self._refresh_s
 

@@ -3,6 +3,7 @@
 import hmac
 import logging
 from collections.abc import Sequence
+from contextvars import Context
 from pathlib import Path
 
 from ..clock import SystemClock
@@ -67,7 +68,8 @@ class KeyFile:
         except KeysFileError as error:
             _log.error("keys_unusable", extra={"file": str(self._path), "reason": str(error), "kept": len(self._keys)})
         else:
-            _log.info("keys_loaded", extra={"file": str(self._path), "keys": len(self._keys)})
+            # News of the process: it is not held back with the lines of the request that brought it.
+            Context().run(_log.info, "keys_loaded", extra={"file": str(self._path), "keys": len(self._keys)})
 
     def _mark(self) -> tuple[int, ...] | None:
         """Return what changes with the file, or None when there is none."""

@@ -4,7 +4,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from ..web.access import AccessTable
+from ..web.access import OPERATIONS, access_of
+from ..web.route_table import RouteTable
 from .operations import operations
 
 SCHEMES = {
@@ -20,10 +21,10 @@ SCHEMES = {
 
 def secure(document: dict[str, Any], app: FastAPI) -> None:
     """State of every operation what its callers have to show; an empty list means nothing."""
-    table = AccessTable(app, app.state.scopes)
+    table = RouteTable(app)
     for operation in operations(document):
-        found = table.find(operation.method, operation.path)
-        scope = None if found is None else found[0].scope
+        row = table.documented(operation.method, operation.path)
+        scope = OPERATIONS if row is None else access_of(row, app.state.scopes).scope
         operation.document["security"] = [] if scope is None else [{name: []} for name in SCHEMES]
         if scope is not None:
             operation.document["x-required-scope"] = scope  # the standard has scopes for OAuth only

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
+from contextvars import Context
 from functools import partial
 from typing import Any, Protocol
 
@@ -214,7 +215,7 @@ def _succeeded(call: Call, breaker: Breaker, probe: Permit) -> None:
     before = breaker.state
     breaker.success(probe)
     if before is not BreakerState.CLOSED and breaker.state is BreakerState.CLOSED:
-        _log.info("breaker_closed", extra=_where(call))
+        Context().run(_log.info, "breaker_closed", extra=_where(call))  # held back with no request: news of the process
 
 
 def _when_ended(threads: Sequence[Future[Any]], release: Callable[[], None]) -> None:

@@ -1,13 +1,12 @@
 """Access: who may use which route. Closed where nothing says otherwise, paths that lead nowhere included."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends
 from fastapi.responses import Response
-from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,6 +15,7 @@ from ..contracts.context import Principal, current, entered
 from ..contracts.errors import ServiceError
 from ..identity import SERVICE
 from .problems import problem
+from .route_table import RouteTable, Row
 
 OPERATIONS = "ops"
 """Scope of what operators ask: metrics, details of readiness, what runs here."""
@@ -49,38 +49,9 @@ SIGNED: Any = Depends(Access(signed=True))
 """A dependency: the route checks a signature of its own; its callers show no credentials."""
 
 
-class AccessTable:
-    """What each route of an application needs; routes are found as the application finds them."""
-
-    def __init__(self, app: FastAPI, scopes: Mapping[int, str]) -> None:
-        """Take the routes of an application; `scopes` is what each that says nothing itself needs, by its `id`."""
-        self._rows: list[tuple[re.Pattern[str], Sequence[str], Access, BaseRoute]] = []
-        for context in iter_route_contexts(app.routes):
-            route = context.original_route
-            stated = [item.dependency for item in getattr(context, "dependencies", None) or ()]
-            own = [access for access in stated if isinstance(access, Access)]
-            access = own[-1] if own else Access(scopes.get(id(route), OPERATIONS))
-            self._rows.append((pattern_of(context), tuple(context.methods or ()), access, route))
-
-    def find(self, method: str, path: str) -> tuple[Access, BaseRoute] | None:
-        """Return what a request needs, and its route; None for a path that leads nowhere."""
-        other: tuple[Access, BaseRoute] | None = None
-        for pattern, methods, access, route in self._rows:
-            if pattern.match(path):
-                if not methods or method in methods:
-                    return access, route
-                other = other or (access, route)
-        return other
-
-
-def pattern_of(context: RouteContext) -> re.Pattern[str]:
-    """Return what paths of a route look like; a kind of route that has no pattern is refused rather than left open."""
-    for holder in (context, getattr(context, "starlette_route", None)):
-        found = getattr(holder, "path_regex", None)
-        if isinstance(found, re.Pattern):
-            return found
-    message = f"{context.original_route!r}: a route without a pattern of its path cannot be guarded"
-    raise TypeError(message)
+def access_of(row: Row, scopes: Mapping[int, str]) -> Access:
+    """Return what a route needs; `scopes` is what each that says nothing itself needs, by its `id`."""
+    return row.nearest(Access) or Access(scopes.get(id(row.route), OPERATIONS))
 
 
 class Authenticated:
@@ -91,7 +62,7 @@ class Authenticated:
         self._app = app
         self._authentication = authentication
         self._scopes = scopes
-        self._table: AccessTable | None = None
+        self._table: RouteTable | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request for its principal."""
@@ -131,8 +102,9 @@ class Authenticated:
 
     def _needed(self, scope: Scope) -> tuple[Access, BaseRoute] | tuple[None, None]:
         if self._table is None:
-            self._table = AccessTable(scope["app"], self._scopes)
-        return self._table.find(scope["method"], scope["path"]) or (None, None)
+            self._table = RouteTable(scope["app"])
+        row = self._table.find(scope["method"], scope["path"])
+        return (None, None) if row is None else (access_of(row, self._scopes), row.route)
 
     async def _identified(self, scope: Scope) -> Principal | None:
         shown = credentials(scope) if self._authentication.possible else ()

@@ -1,17 +1,14 @@
 """Deprecation: routes that will go, said with every answer of theirs and in the OpenAPI document."""
 
-import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from email.utils import format_datetime
 from typing import Any
 
-from fastapi import Depends, FastAPI
-from fastapi.routing import iter_route_contexts
+from fastapi import Depends
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .access import pattern_of
+from .route_table import RouteTable
 
 MIN_DAYS = 180
 """How long something deprecated works at least: six months."""
@@ -54,40 +51,31 @@ def deprecated(*, since: str, sunset: str, link: str) -> Any:
     return Depends(found)
 
 
-def deprecations(app: FastAPI) -> Iterator[tuple[re.Pattern[str], Sequence[str], Deprecation]]:
-    """Yield the deprecated routes: what their paths look like, their methods, and the nearest deprecation."""
-    for context in iter_route_contexts(app.routes):
-        stated = [item.dependency for item in getattr(context, "dependencies", None) or ()]
-        found = [one for one in stated if isinstance(one, Deprecation)]
-        if found:
-            yield pattern_of(context), tuple(context.methods or ()), found[-1]
-
-
 class Deprecated:
     """Pure ASGI middleware: adds the headers of deprecated routes to all that they answer, problems included."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Wrap an application."""
         self._app = app
-        self._rows: Sequence[tuple[re.Pattern[str], Sequence[str], Deprecation]] | None = None
+        self._table: RouteTable | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if self._rows is None and scope["type"] == "http":
-            self._rows = list(deprecations(scope["app"]))
-        rows = self._rows if scope["type"] == "http" else None
-        headers = next((found.headers() for path, methods, found in rows or () if _is(scope, path, methods)), None)
+        found = self._deprecation(scope) if scope["type"] == "http" else None
+        headers = found.headers() if found is not None else []
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), *(headers or ())]}
+                message = {**message, "headers": [*message.get("headers", ()), *headers]}
             await send(message)
 
-        await self._app(scope, receive, send if headers is None else marked)
+        await self._app(scope, receive, marked if headers else send)
 
-
-def _is(scope: Scope, path: re.Pattern[str], methods: Sequence[str]) -> bool:
-    return scope["method"] in methods and path.match(scope["path"]) is not None
+    def _deprecation(self, scope: Scope) -> Deprecation | None:
+        if self._table is None:
+            self._table = RouteTable(scope["app"])
+        row = self._table.find(scope["method"], scope["path"])
+        return row.nearest(Deprecation) if row is not None and row.serves(scope["method"]) else None
 
 
 def _midnight(day: date) -> datetime:
