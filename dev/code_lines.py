@@ -22,7 +22,7 @@ BUDGETS = {
     "resources": 1700,
     "jobs": 2080,
     "oidc": 480,
-    "outgoing": 290,
+    "outgoing": 335,
     "sample": 150,
     "updates": 730,
 }

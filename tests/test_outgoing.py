@@ -1,7 +1,9 @@
 """URLs of callers in a service that runs: a recording is fetched and diarized, and no URL leads inside."""
 
 import json
-from collections.abc import Iterator
+import socket
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,14 @@ def service(
 def unasked(source: Source) -> None:
     """Forget what the source was asked before."""
     source.asked.clear()
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    """Return as soon as something has happened, in less time than a fetch may take."""
+    limit = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < limit
+        time.sleep(0.02)
 
 
 def asked(service: Service, url: str) -> Answer:
@@ -136,6 +146,24 @@ def test_an_answer_that_cannot_be_used_is_a_problem(
     assert (status, code, ["/a.wav"]) == (answer.status, answer.code, source.paths)
     assert [] == list(temporary.rglob("*-upload-*"))
     assert [] != list(temporary.iterdir())
+
+
+def test_a_fetch_ends_with_its_caller(service: Service, source: Source, temporary: Path) -> None:
+    """Whoever hangs up takes no place any longer, and leaves no file."""
+    source.plan["/drip"] = Planned(repeated=b"a", pause_s=0.01)
+    body = json.dumps({"audio_url": source.url("/drip", host="127.0.0.1")}).encode()
+    head = f"POST {URL} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+
+    def left() -> bool:
+        return any(line["event"] == "request_abandoned" for line in service.log())
+
+    with socket.create_connection(("127.0.0.1", service.port), 20) as caller:
+        caller.sendall(head.encode() + body)
+        wait_until(lambda: bool(source.asked))
+        assert not left()
+    wait_until(left)
+
+    assert [] == list(temporary.rglob("*-upload-*"))
 
 
 def test_a_certificate_is_verified(service: Service, source: Source, workshop: Workshop, tmp_path: Path) -> None:

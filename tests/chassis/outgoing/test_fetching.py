@@ -3,16 +3,23 @@
 import asyncio
 import gzip
 import hashlib
+import os
+import socket
+import subprocess
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import object_service
 from object_service.chassis.contracts.context import Context, entered
-from object_service.chassis.contracts.errors import AdapterError, RequestError, ServiceError
+from object_service.chassis.contracts.errors import AdapterError, AdapterOverloadedError, RequestError, ServiceError
 from object_service.chassis.outgoing.fetching import Fetcher
 from object_service.chassis.outgoing.settings import OutgoingSection
 from object_service.chassis.work import Spool, SpooledFile
@@ -195,7 +202,80 @@ async def test_the_machine_resolves_names(source: Source, spool: Spool) -> None:
         with pytest.raises(RequestError, match="unknown, or not all") as refused:
             await fetcher.fetch(source.url("/talk", host=host), spool, max_bytes=10, pointer="/audio_url")
         assert "unsupported_source" == refused.value.code
-    await fetcher.aclose()
+
+
+HANGING = """
+import asyncio, socket, time
+
+from object_service.chassis.contracts.errors import AdapterTimeoutError
+from object_service.chassis.outgoing.fetching import Fetcher
+from object_service.chassis.outgoing.settings import OutgoingSection
+from object_service.chassis.work import Spool
+
+
+async def ask():
+    try:
+        await Fetcher(OutgoingSection(timeout_s=0.1)).fetch("https://a.example/", Spool(), max_bytes=1, pointer="")
+    except AdapterTimeoutError:
+        print("given up")
+
+
+socket.getaddrinfo = lambda *_, **__: time.sleep(3600)
+asyncio.run(ask())
+"""
+
+
+def test_a_name_server_that_never_answers_does_not_hold_up_the_exit() -> None:
+    """The process ends while a look-up hangs."""
+    env = {**os.environ, "PYTHONPATH": str(Path(object_service.__file__).parents[1])}
+
+    done = subprocess.run(
+        [sys.executable, "-c", HANGING], check=True, capture_output=True, text=True, timeout=60, env=env
+    )
+
+    assert "given up\n" == done.stdout
+
+
+async def test_a_look_up_that_hangs_takes_one_place_and_nobody_waits_for_it(
+    source: Source, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asked leaves at once; the place is free again when the look-up has ended. Addresses need none."""
+    over, asked = threading.Event(), list[object]()
+
+    def hanging(host: object, *_: object, **__: object) -> None:
+        asked.append(host)
+        over.wait()
+        raise OSError("nobody answered")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    fetcher = Fetcher(OutgoingSection.model_validate({**HERE, "max_fetches": 2}))
+    fetch = partial(fetcher.fetch, spool=spool, max_bytes=len(CONTENT), pointer="/audio_url")
+    here = source.url("/talk", host="127.0.0.1")
+
+    async def leave_while_it_hangs() -> None:
+        task, before = asyncio.create_task(fetch("https://slow.example/")), len(asked)
+        while len(asked) == before:  # noqa: ASYNC110 - the thread knows no event of this loop
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+
+    async def is_refused() -> bool:
+        try:
+            return (await fetch(here)).bytes != len(CONTENT)
+        except AdapterOverloadedError:
+            return True
+
+    try:
+        async with asyncio.timeout(30):
+            await leave_while_it_hangs()
+            assert not await is_refused()
+            await leave_while_it_hangs()
+            assert await is_refused()
+    finally:
+        over.set()
+    async with asyncio.timeout(30):
+        while await is_refused():  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
 
 
 async def test_redirects_are_followed(source: Source, fetched: Fetched) -> None:
@@ -369,6 +449,39 @@ async def test_more_at_once_are_refused(source: Source, spool: Spool) -> None:
 
     assert ("overloaded", True) == (refused.value.code, refused.value.retryable)
     assert len(CONTENT) == (await fetched.fetch(source.url("/talk"))).bytes
+
+
+async def test_one_caller_has_half_of_the_places(source: Source, spool: Spool) -> None:
+    """The others are for everybody else; callers whom nobody knows cannot be told apart."""
+    source.plan["/drip"] = Planned(repeated=b"a", pause_s=0.01)
+    fetched = Fetched(spool, Resolver(["127.0.0.1"]), max_fetches=4)
+    hanging = list[asyncio.Task[SpooledFile]]()
+
+    async def begin(caller: str | None) -> None:
+        source.asked.clear()
+        with entered(Context("cor_1", caller=caller)):
+            hanging.append(asyncio.create_task(fetched.fetch(source.url("/drip"))))
+        await source_was_asked(source)
+
+    async def code(caller: str | None) -> str | None:
+        with entered(Context("cor_1", caller=caller)):
+            try:
+                await fetched.fetch(source.url("/talk"))
+            except ServiceError as error:
+                return error.code
+        return None
+
+    await begin("ann")
+    await begin("ann")
+    codes = [await code("ann"), await code("bob"), await code(None)]
+    await begin(None)
+    await begin(None)
+    codes += [await code("bob")]
+    for task in hanging:
+        task.cancel()
+    await asyncio.wait(hanging)
+
+    assert ["overloaded", None, None, "overloaded", None] == [*codes, await code("ann")]
 
 
 async def test_a_caller_who_leaves_leaves_nothing_behind(source: Source, fetched: Fetched) -> None:

@@ -48,6 +48,31 @@ async def test_the_time_begins_with_the_last_part_of_the_body(monkeypatch: pytes
     assert 200 == response.status_code
 
 
+async def test_the_wait_for_the_last_part_is_not_the_time_of_the_work() -> None:
+    """It counts from the last part on, not from the one before it."""
+    parts = iter([(0.0, True), (1.2, False)])
+
+    async def receive() -> Message:
+        pause_s, more = next(parts)
+        await asyncio.sleep(pause_s)
+        return {"type": "http.request", "body": b"a", "more_body": more}
+
+    async def working(scope: Scope, receive: Receive, send: Send) -> None:
+        del scope
+        while (await receive())["more_body"]:
+            pass
+        await asyncio.sleep(1.2)
+        await send(START)
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await Deadline(working, 2)(SCOPE, receive, send)
+    assert [START] == sent
+
+
 async def _run(app: ASGIApp, timeout_s: float = 0.05, kind: str = "http") -> list[Message]:
     sent: list[Message] = []
 

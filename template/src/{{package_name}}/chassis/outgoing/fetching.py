@@ -2,25 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from functools import partial
 from typing import TYPE_CHECKING
 
-from ..concurrency import BlockingBridge
 from ..config.settings import Settings
 from ..container import Container
 from ..contracts.context import current
-from ..contracts.errors import (
-    AdapterDeadlineError,
-    AdapterError,
-    AdapterOverloadedError,
-    AdapterTimeoutError,
-    RequestError,
-)
+from ..contracts.errors import AdapterDeadlineError, AdapterError, AdapterTimeoutError, RequestError
 from ..identity import SERVICE
 from ..work import Spool, SpooledFile
 from .failures import TOO_LATE, WHERE, RefusedError, check_status, translated
+from .places import Places
 from .settings import OutgoingSection
 from .urls import checked
 
@@ -33,7 +26,6 @@ if TYPE_CHECKING:
     from .network import Resolve
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_BUSY = "Too many URLs are fetched at once."
 _log = logging.getLogger(__name__)
 
 
@@ -46,9 +38,8 @@ class Fetcher:
     def __init__(self, section: OutgoingSection, resolve: "Resolve | None" = None) -> None:
         """Take the limits; `resolve` stands in for the resolver of the machine."""
         self._section = section
-        self._threads = BlockingBridge(section.max_fetches)
-        self._resolve = resolve or self._ask_machine
-        self._running = 0
+        self._places = Places(section.max_fetches)
+        self._resolve = resolve
         self._context: ssl.SSLContext | None = None
 
     async def fetch(self, url: str, spool: Spool, *, max_bytes: int, pointer: str) -> SpooledFile:
@@ -58,19 +49,15 @@ class Fetcher:
             RequestError: `unsupported_source` for a URL that is not fetched, `body_too_large` for too long a content.
             AdapterError: if the source fails, the time is over, or too many URLs are fetched already.
         """
-        if self._running >= self._section.max_fetches:
-            raise AdapterOverloadedError(f"{self._running} URLs are being fetched", **WHERE, user_message=_BUSY)
-        self._running += 1
-        try:
-            stored = await self._bounded(url, spool, max_bytes)
-        except RefusedError as refused:
-            _log.warning("outgoing_refused", extra={"reason": str(refused), "detail": refused.detail})
-            raise RequestError(str(refused), code=refused.code, pointer=pointer) from refused
-        except AdapterError as error:
-            _log.warning("outgoing_failed", extra={"code": error.code, "error": str(error)})
-            raise
-        finally:
-            self._running -= 1
+        with self._places.one():
+            try:
+                stored = await self._bounded(url, spool, max_bytes)
+            except RefusedError as refused:
+                _log.warning("outgoing_refused", extra={"reason": str(refused), "detail": refused.detail})
+                raise RequestError(str(refused), code=refused.code, pointer=pointer) from refused
+            except AdapterError as error:
+                _log.warning("outgoing_failed", extra={"code": error.code, "error": str(error)})
+                raise
         _log.info("outgoing_fetched", extra={"bytes": stored.bytes})
         return stored
 
@@ -91,10 +78,10 @@ class Fetcher:
         """Yield what the URL leads to, over as many redirects as are allowed."""
         import httpcore2  # noqa: PLC0415 - see http_client
 
-        from .network import GuardedNetwork  # noqa: PLC0415 - as above
+        from .network import GuardedNetwork, resolve  # noqa: PLC0415 - as above
 
         self._context = self._context or httpcore2.default_ssl_context()
-        network = GuardedNetwork(self._resolve, self._section.allowed_networks)
+        network = GuardedNetwork(self._resolve or resolve, self._section.allowed_networks)
         http = self._section.allow_http
         target = checked(url, allow_http=http)
         times = dict.fromkeys(("connect", "read", "write"), self._section.idle_s)
@@ -120,16 +107,6 @@ class Fetcher:
                             return
                 target = checked(location, base=target, allow_http=http)
         raise RefusedError(f"The URL redirects more than {self._section.max_redirects} times.")
-
-    async def _ask_machine(self, host: str, port: int) -> Sequence[str]:
-        """Resolve in threads of its own: names that nobody answers for hold up nothing else."""
-        from .network import resolve  # noqa: PLC0415 - see http_client
-
-        return await self._threads.run(partial(resolve, host, port))
-
-    async def aclose(self) -> None:
-        """End the threads."""
-        await self._threads.aclose()
 
 
 def _headers(target: "httpx2.URL") -> list[tuple[bytes, bytes]]:
@@ -163,5 +140,4 @@ async def _content(answer: "httpcore2.Response", max_bytes: int) -> AsyncGenerat
 
 async def install(container: Container, settings: Settings) -> None:
     """Offer a fetcher; it opens nothing before it is asked."""
-    fetcher = container.provide(Fetcher, Fetcher(settings[OutgoingSection]))
-    container.on_close(fetcher.aclose)
+    container.provide(Fetcher, Fetcher(settings[OutgoingSection]))

@@ -3,11 +3,16 @@
 A name is resolved once for each connection. Resolved again, it might lead somewhere else.
 """
 
+import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import Future
+from ipaddress import ip_address
+from threading import Thread
 
 import httpcore2
 
+from ..contracts.call import HELD
 from .addresses import Network, may_be_reached
 from .failures import RefusedError
 
@@ -18,10 +23,29 @@ _UNKNOWN = "The host of the URL is unknown, or not all of its addresses are publ
 """One text for both: whoever asks learns nothing about names that only the inside knows."""
 
 
-def resolve(host: str, port: int) -> list[str]:
-    """Return every address of a host; blocks."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+async def resolve(host: str, port: int) -> Sequence[str]:
+    """Return every address of a host; an address stands for itself.
+
+    A resolver may hang for as long as it likes: no other look-up waits for its thread, and neither does the exit.
+    """
+    try:
+        return [str(ip_address(host))]
+    except ValueError:
+        answer = Future[list[str]]()
+    answer.set_running_or_notify_cancel()
+    Thread(target=_look_up, args=(host, port, answer), name="resolver", daemon=True).start()
+    if (held := HELD.get()) is not None:
+        held.append(answer)
+    return await asyncio.wrap_future(answer)
+
+
+def _look_up(host: str, port: int, answer: Future[list[str]]) -> None:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except Exception as error:  # noqa: BLE001 - it belongs to whoever asked
+        answer.set_exception(error)
+    else:
+        answer.set_result(list(dict.fromkeys(str(address[0]) for *_, address in found)))
 
 
 class GuardedNetwork(httpcore2.AsyncNetworkBackend):

@@ -18,7 +18,12 @@ class OutgoingSection(Section):
     timeout_s: float = Field(default=60, gt=0, description="Longest time for fetching one URL, in seconds.")
     idle_s: float = Field(default=10, gt=0, description="Longest wait for a connection, or for more of an answer.")
     max_redirects: int = Field(default=3, ge=0, le=20, description="Redirects that are followed for one URL.")
-    max_fetches: int = Field(default=8, ge=1, le=64, description="URLs that are fetched at once; more are refused.")
+    max_fetches: int = Field(
+        default=8,
+        ge=1,
+        le=64,
+        description="URLs that are fetched at once; more are refused. A caller who is known has at most half of them.",
+    )
 
     @override
     def contradictions(self, environment: Environment) -> Iterable[Contradiction]:

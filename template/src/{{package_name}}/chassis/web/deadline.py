@@ -39,7 +39,7 @@ class Deadline:
 
         async def arriving() -> Message:
             message = await receive()
-            if message.get("more_body") and not (begun or over or timer.expired()):
+            if message["type"] == "http.request" and not (begun or over or timer.expired()):
                 timer.reschedule(end())
             return message
 

@@ -1,5 +1,6 @@
 """HTTP routes of diarization."""
 
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
@@ -15,6 +16,7 @@ from ...chassis.web.problems import validation_problem
 from ...chassis.web.routes import (
     CALLING,
     REF_TEMPLATE,
+    end_with_caller,
     finished,
     json_response,
     media_type,
@@ -31,6 +33,7 @@ _MAX_NOTIFICATION_BYTES = 4 * 1024 * 1024
 """Enough for 40,000 turns; the end of a job that tells more is found by polling."""
 _STRICT = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 _TEXT_FIELDS = ("provider", "params")
+_ending_with_caller = asynccontextmanager(end_with_caller)
 
 
 class DiarizationParamsBody(BaseModel):
@@ -115,7 +118,8 @@ def build_router(max_upload_bytes: int, *, fetch_urls: bool) -> APIRouter:
         if media_type(request, "multipart/form-data", "application/json") == "application/json":
             (url, provider, params), pointer = await _source(request, fetch_urls=fetch_urls), "/audio_url"
             service.check(provider=provider, params=params)
-            stored = await sources.fetch(url, spool, max_bytes=max_upload_bytes, pointer=pointer)
+            async with _ending_with_caller(request):
+                stored = await sources.fetch(url, spool, max_bytes=max_upload_bytes, pointer=pointer)
         else:
             async with request.form(max_files=1, max_fields=len(_TEXT_FIELDS)) as form:
                 (upload, provider, params), pointer = _parts(form, max_upload_bytes), "/file"
