@@ -38,8 +38,8 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """Return the lines that a shell would run, without comments."""
-        lines = [re.sub(r"\s+# .*$", "", line) for line in self.text.splitlines()]
+        """Return the lines that a shell would run, without comments; what a backslash continues is one line."""
+        lines = [re.sub(r"\s+# .*$", "", line) for line in re.sub(r"\s*\\\n\s*", " ", self.text).splitlines()]
         if self.language in ("bash", "sh"):
             return [line for line in lines if line and not line.startswith("#")]
         if self.language == "console":

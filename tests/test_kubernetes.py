@@ -13,7 +13,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from rendering import DEFAULT, DEPLOYED, MINIMAL, ONLY_GENAI, Answers, Workshop
+from pages import blocks
+from rendering import DEFAULT, DEPLOYED, MINIMAL, ONLY_DIARIZATION, ONLY_GENAI, Answers, Workshop
 from serving import command
 
 VERSIONS = ("1.30", "1.37")
@@ -22,16 +23,13 @@ OVERLAYS = ("staging", "prod")
 KUBERNETES: Mapping[str, Answers] = {
     "default": {**DEFAULT, "deploy": ["kubernetes"]},
     "genai": {**ONLY_GENAI, "deploy": ["kubernetes"]},
+    "diarization": {**ONLY_DIARIZATION, "deploy": ["kubernetes"]},
     "none": {**MINIMAL, "deploy": ["kubernetes"]},
     "database": {"capabilities": ["database"], "deploy": ["kubernetes"]},
     "everything": DEPLOYED,
 }
-PROVIDERS = {
-    "MY_SERVICE_GENAI__PROVIDER": "openai_compatible",
-    "MY_SERVICE_PROVIDERS__OPENAI_COMPATIBLE__BASE_URL": "https://api.vendor.example/v1",
-    "MY_SERVICE_PROVIDERS__OPENAI_COMPATIBLE__MODEL": "a-model",
-    "MY_SERVICE_DIARIZATION__PROVIDER": "pyannote",
-}
+PHASES = ("PreSync", "Sync", "PostSync")
+"""When Argo CD applies what: objects without a hook in the second phase."""
 type Manifest = dict[str, Any]
 
 
@@ -194,27 +192,102 @@ def settings_of(manifests: Built) -> dict[str, str]:
     return data
 
 
-@pytest.mark.gate
+def page(project: Path) -> str:
+    """Return what is said of Kubernetes."""
+    return (project / "docs" / "deployment.md").read_text(encoding="utf-8").partition("\n## Kubernetes\n")[2]
+
+
+def secrets_of(project: Path) -> set[str]:
+    """Return the keys of the secret that the page makes."""
+    (line,) = [line for block in blocks(page(project)) for line in block.commands if " create secret " in line]
+    return set(re.findall(r"--from-(?:file|literal)=([^\s=]+)", line))
+
+
+@pytest.mark.parametrize("name", KUBERNETES)
+def test_what_a_pod_refers_to_exists(workshop: Workshop, name: str) -> None:
+    """It is applied with the pod or before it, hooks of Argo CD included; keys of the secret are those of the page."""
+    project = workshop.render(KUBERNETES[name])
+    manifests = built(project, "prod")
+
+    def phase(manifest: Manifest) -> int:
+        return PHASES.index(manifest["metadata"].get("annotations", {}).get("argocd.argoproj.io/hook", "Sync"))
+
+    made = {(each["kind"], each["metadata"]["name"]): phase(each) for each in manifests}
+    for each in manifests:
+        if each["kind"] in ("Deployment", "Job"):
+            pod = each["spec"]["template"]["spec"]
+            (container,) = pod["containers"]
+            claims = [volume["persistentVolumeClaim"] for volume in pod["volumes"] if "persistentVolumeClaim" in volume]
+            named = [("PersistentVolumeClaim", claim["claimName"]) for claim in claims]
+            named += [("ConfigMap", source["configMapRef"]["name"]) for source in container["envFrom"]]
+            named.append(("ServiceAccount", pod["serviceAccountName"]))
+            assert [] == [one for one in named if made.get(one, len(PHASES)) > phase(each)]
+            keys = [one["valueFrom"]["secretKeyRef"] for one in container.get("env", ())]
+            assert {key["key"] for key in keys if not key.get("optional")} <= secrets_of(project)
+
+
+@pytest.mark.parametrize("name", KUBERNETES)
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_service_knows_every_setting(workshop: Workshop, tmp_path: Path, overlay: str) -> None:
-    """With a provider and the secrets, the strict check of the service says nothing about the settings of a place."""
-    project = workshop.install(DEPLOYED)
-    manifests = Built(built(project, overlay))
+def test_long_work_of_one_process_has_one_pod(workshop: Workshop, name: str, overlay: str) -> None:
+    """Nobody else knows it, so that a second pod would answer 404; what is alone can still be moved."""
+    manifests = Built(built(workshop.render(KUBERNETES[name]), overlay))
+    scaled = manifests.one("HorizontalPodAutoscaler")["spec"]
+    alone = name in ("default", "diarization", "database")
+    assert alone == (1 == scaled["maxReplicas"])
+    assert (overlay == "staging" or alone) == (1 == scaled["minReplicas"])
+    assert {"maxUnavailable": 1} == {
+        key: value for key, value in manifests.one("PodDisruptionBudget")["spec"].items() if key != "selector"
+    }
+
+
+@pytest.mark.parametrize("name", KUBERNETES)
+def test_uploads_fit_where_they_lie(workshop: Workshop, name: str) -> None:
+    """As many as the page says: without jobs each lies there twice while it is copied. Beyond that pods are evicted."""
+    project = workshop.render(KUBERNETES[name])
+    manifests = Built(built(project, "prod"))
+    most = settings_of(manifests).get("MY_SERVICE_DIARIZATION__MAX_UPLOAD_BYTES")
+    assert ("diarization" in str(KUBERNETES[name].get("objects", "diarization"))) == (most is not None)
+    if most is None:
+        return
+    pod = manifests.one("Deployment")["spec"]["template"]["spec"]
+    (folder,) = [volume["emptyDir"]["sizeLimit"] for volume in pod["volumes"] if volume["name"] == "tmp"]
+    limit = pod["containers"][0]["resources"]["limits"]["ephemeral-storage"]
+    of_all, of_each = int(folder.removesuffix("Gi")) * 1024**3, int(most)
+    assert of_all < int(limit.removesuffix("Gi")) * 1024**3
+    told = re.sub(r"\s+", " ", page(project))
+    (megabytes,) = re.findall(r"\*\*Uploads\*\* of (\d+) MiB", told)
+    (room,) = re.findall(rf"`/tmp` of {folder.removesuffix('Gi')} GiB has room for (\d+) that arrive", told)
+    assert int(megabytes) * 1024**2 == of_each
+    assert int(room) == of_all // of_each // (1 if "jobs" in str(KUBERNETES[name]) else 2)
+
+
+@pytest.mark.gate
+@pytest.mark.parametrize("name", KUBERNETES)
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_service_knows_every_setting(workshop: Workshop, tmp_path: Path, name: str, overlay: str) -> None:
+    """With what an overlay proposes, and the secrets of the page, the strict check of the service says nothing.
+
+    Staging proposes no providers, and needs no keys of theirs.
+    """
+    answers = KUBERNETES[name]
+    rendered = workshop.render(answers)
     secrets = tmp_path / "secrets"
     secrets.mkdir()
-    for name, value in {
-        "MY_SERVICE_DATABASE__URL": "postgresql://app:secret@db.example/app",
-        "MY_SERVICE_PROVIDERS__OPENAI_COMPATIBLE__API_KEY": "key",
-        "MY_SERVICE_PROVIDERS__PYANNOTE__API_KEY": "key",
-    }.items():
-        (secrets / name).write_text(value, encoding="utf-8")
-    given = {**settings_of(manifests), "MY_SERVICE_SECRETS_DIR": str(secrets)}
+    for key in secrets_of(rendered):
+        if overlay == "staging" and "PROVIDERS" in key:
+            continue
+        value = "postgresql://app:secret@db.example/app" if key.endswith("DATABASE__URL") else "key"
+        (secrets / key).write_text(value, encoding="utf-8")
+    shutil.copytree(rendered / "deploy", tmp_path / "deploy")
+    proposed = tmp_path / "deploy" / "overlays" / overlay / "settings.env"
+    text = proposed.read_text(encoding="utf-8")
+    proposed.write_text(re.sub("^#(?=MY_SERVICE_)", "", text, flags=re.MULTILINE), encoding="utf-8")
+    project = workshop.install({key: value for key, value in answers.items() if key != "deploy"})
+    given = {**settings_of(Built(built(tmp_path, overlay))), "MY_SERVICE_SECRETS_DIR": str(secrets)}
 
-    complete = command(project, tmp_path, "config", "check", "--strict", "--json", env={**given, **PROVIDERS})
+    complete = command(project, tmp_path, "config", "check", "--strict", "--json", env=given)
     assert (0, "") == (complete.returncode, complete.stderr)
     assert overlay == json.loads(complete.stdout)["environment"]
-    misspelt = command(
-        project, tmp_path, "config", "check", "--strict", env={**given, **PROVIDERS, "MY_SERVICE_HTTP__DRAIN": "5"}
-    )
+    misspelt = command(project, tmp_path, "config", "check", "--strict", env={**given, "MY_SERVICE_HTTP__DRAIN": "5"})
     assert 78 == misspelt.returncode
     assert "MY_SERVICE_HTTP__DRAIN" in misspelt.stderr
