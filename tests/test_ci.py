@@ -15,11 +15,11 @@ from rendering import DEFAULT, FULLEST, MINIMAL, Answers, Workshop, run
 from tools import ROOT, uv
 
 CIS = ("github", "gitlab")
-CHANGE = {"lint", "test", "test-lowest", "secrets", "audit"}
-IMAGE = {"image-test"}
+CHANGE = {"lint", "test", "test-lowest", "secrets", "audit", "sbom", "image-test"}
 SCHEDULED = {"test-newest", "test-lowest", "audit"}
 PIN = re.compile(r"^ *- uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 BINARIES = Path(sys.executable).parent
+BILL = "dist/sbom.cdx.json"
 PAGE = ROOT / "docs/how-to/continuous-integration.md"
 DEFECTS = {
     "style": ("src/my_service/planted.py", '"""Planted."""\n\nimport os\n', "F401"),
@@ -46,14 +46,16 @@ def recipes(project: Path, ci: str) -> dict[str, set[str]]:
     told = parsed(project, ci)
     if ci == "github":
         return {name: set(job["strategy"]["matrix"]["recipe"]) for name, job in told["jobs"].items()}
-    return {name: set(told[name]["parallel"]["matrix"][0]["RECIPE"]) for name in ("change", "scheduled")}
+    found = {name: set(told[name]["parallel"]["matrix"][0]["RECIPE"]) for name in ("change", "scheduled")}
+    alone = {told[name]["variables"]["RECIPE"] for name in ("sbom", "image-test")}
+    return {**found, "change": found["change"] | alone}
 
 
 def commands(project: Path, ci: str) -> dict[str, list[str]]:
     """Return the commands of the jobs of recipes, without those that install uv: this environment has it."""
     told = parsed(project, ci)
     if ci == "gitlab":
-        return {name: told[told[name]["extends"]]["script"] for name in ("change", "scheduled")}
+        return dict.fromkeys(("change", "scheduled"), told[".recipe"]["script"])
     steps = {name: [step["run"] for step in job["steps"] if "run" in step] for name, job in told["jobs"].items()}
     return {name: [line for line in lines if "install" not in line] for name, lines in steps.items()}
 
@@ -71,12 +73,8 @@ def job(project: Path, ci: str, recipe: str, env: Mapping[str, str] | None = Non
     [pytest.param(DEFAULT, set(), id="default"), pytest.param(FULLEST, {"test-postgresql"}, id="fullest")],
 )
 def test_every_job_is_one_recipe(workshop: Workshop, ci: str, answers: Answers, more: set[str]) -> None:
-    """Both CIs run the same recipes, with one command each, and all of them are recipes of the project.
-
-    The image needs an engine, which runners of GitHub have.
-    """
+    """Both CIs run the same recipes, with one command each, and all of them are recipes of the project."""
     project = workshop.render({**answers, "ci": ci})
-    more = more | IMAGE if ci == "github" else more
     assert {"change": CHANGE | more, "scheduled": SCHEDULED} == recipes(project, ci)
     assert {name: ['uv run --frozen just "$RECIPE"'] for name in ("change", "scheduled")} == commands(project, ci)
     written = re.findall(r"^([a-z][a-z-]*)(?: [^:]*)?:", (project / "justfile").read_text("utf-8"), re.MULTILINE)
@@ -92,7 +90,23 @@ def test_workflows_have_few_rights(workshop: Workshop) -> None:
         assert all(right in ({}, {"contents": "read"}) for right in rights)
         used = [step for job in workflow["jobs"].values() for step in job["steps"] if "uses" in step]
         assert len(used) == len([line for line in text.splitlines() if PIN.match(line)])
-        assert [False] * len(used) == [step["with"]["persist-credentials"] for step in used]
+        assert all(step["with"]["persist-credentials"] is False for step in used if "checkout" in step["uses"])
+
+
+def test_the_bill_of_materials_is_kept(workshop: Workshop) -> None:
+    """Where the recipe writes it, both CIs keep it."""
+    steps = parsed(workshop.render({"ci": "github"}), "github")["jobs"]["change"]["steps"]
+    (kept,) = [step for step in steps if "upload-artifact" in step.get("uses", "")]
+    assert ("matrix.recipe == 'sbom'", BILL) == (kept["if"], kept["with"]["path"])
+    assert [BILL] == parsed(workshop.render({"ci": "gitlab"}), "gitlab")["sbom"]["artifacts"]["paths"]
+
+
+def test_gitlab_tries_the_image_where_a_runner_can(workshop: Workshop) -> None:
+    """Without a runner that has an engine there is no such job; the variable that names it is on the page."""
+    job = parsed(workshop.render({"ci": "gitlab"}), "gitlab")["image-test"]
+    assert ["$IMAGE_RUNNER"] == job["tags"]
+    assert all(rule["if"].startswith("$IMAGE_RUNNER && ") for rule in job["rules"])
+    assert "`IMAGE_RUNNER`" in PAGE.read_text(encoding="utf-8")
 
 
 def zizmor(workflows: Path) -> subprocess.CompletedProcess[str]:
@@ -145,7 +159,7 @@ def test_leaving_keeps_the_jobs_of_recipes(workshop: Workshop) -> None:
     (command,) = (line for line in told.splitlines() if "/^template-release:$/" in line)
     run(project, "bash", "-euo", "pipefail", "-c", command, check=True)
     left = parsed(project, "gitlab")
-    assert {"include", "default", ".recipe", "change", "scheduled"} == set(left)
+    assert {"include", "default", ".recipe", ".change", "change", "sbom", "image-test", "scheduled"} == set(left)
 
 
 @pytest.mark.gate

@@ -1,9 +1,12 @@
 """Diarization on durable jobs: it outlives the processes, ends once, and leaves no upload behind."""
 
+import http.client
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -66,6 +69,34 @@ def test_a_restart_resumes_it(scene: Scene, outside: DiarizationVendor) -> None:
         )
         until(lambda: _uploads(scene) == 0, "the upload stays", 10)
         until(lambda: service.call("GET", f"/v1/jobs/{id_}").document["status"] == "succeeded", "no end", 10)
+
+
+def test_operators_watch_a_worker(on_server: Scene, outside: DiarizationVendor) -> None:
+    """What it asked of the vendor is in metrics of its own; a port that is taken is told, and it ends as ever."""
+    settings = _settings(on_server, outside)
+    worker = on_server.worker(**settings, MY_SERVICE_OPS__PORT="0").started()
+    (url,) = (line["operations_url"] for line in worker.said("server_started"))
+    outside.ended.set()
+    with on_server.serving(**settings) as service:
+        service.finished(_accepted(service))
+    found = {path: _get(f"{url}{path}") for path in ("/livez", "/readyz", "/metrics", "/v1/jobs")}
+    assert [200, 200, 200, 404] == [status for status, _ in found.values()]
+    counted = re.findall(r"^adapter_calls_total\{(.*)\} (\S+)$", found["/metrics"][1], re.MULTILINE)
+    assert any('outcome="succeeded"' in labels and 'provider="outside"' in labels for labels, _ in counted), counted
+    taken = on_server.command("worker", "--ops-port", url.rpartition(":")[2])
+    assert 1 == taken.returncode
+    assert "cannot be bound (Address already in use); choose another one with --ops-port" in taken.stderr
+    assert 0 == worker.stop()
+
+
+def _get(url: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", urlsplit(url).port, timeout=20)
+    try:
+        connection.request("GET", urlsplit(url).path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
 
 
 @pytest.mark.parametrize("path", ["/v1/diarizations/", "/v1/jobs/"])

@@ -13,6 +13,11 @@ from rendering import DEFAULT, FULLEST, MINIMAL, Answers, Workshop, questions
 from tools import ROOT
 
 DECISIONS = ROOT / "docs" / "explanation" / "decisions"
+OF_THE_TEMPLATE = {
+    f"how-to/{name}"
+    for name in ("adopt-the-template", "fork-for-an-organisation", "keep-a-fleet", "maintain-the-template")
+}
+"""Guides for those who have no service yet, or keep the template."""
 PLANTED = "\n[page](nothing.md), [headline](run-jobs.md#nothing)\n"
 
 
@@ -125,6 +130,9 @@ def test_a_service_names_pages_of_its_release(workshop: Workshop, site: Path, an
     for name in named:
         assert (ROOT / "docs" / f"{name}.md").exists(), name
         assert (site / "docs" / f"{name.replace('README', 'index')}.html").exists(), name
+    if answers == FULLEST:
+        guides = {f"how-to/{path.stem}" for path in (ROOT / "docs/how-to").glob("*.md")}
+        assert OF_THE_TEMPLATE | {"how-to/continuous-integration"} == guides - set(named)
     assert "://" not in text
     assert f"at the tag v{version(ROOT)}." in text
 

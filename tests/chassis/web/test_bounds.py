@@ -38,11 +38,11 @@ async def test_the_service_answers_under_its_names(host: str) -> None:
 @pytest.mark.usefixtures("_hosts")
 @pytest.mark.parametrize("host", FOREIGN, ids=repr)
 async def test_any_other_name_is_refused(host: str) -> None:
-    """Before anything is looked up; a probe may come by address."""
+    """Before anything is looked up; probes and scrapes may come by address."""
     response = await get("/v1/things/1", {"Host": host})
 
     assert (400, "invalid_header") == (response.status_code, problem_of(response)["code"])
-    assert 200 == (await get("/livez", {"Host": host})).status_code
+    assert [200, 200] == [(await get(path, {"Host": host})).status_code for path in ("/livez", "/metrics")]
 
 
 @pytest.mark.usefixtures("_hosts")
@@ -59,7 +59,7 @@ async def test_any_name_will_do_by_default() -> None:
 
 
 async def test_requests_over_the_most_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """503 with the time to come back; probes are answered, and a place that is given back is free."""
+    """503 with the time to come back; probes and scrapes are answered, and a place that is given back is free."""
     monkeypatch.setenv("OBJECT_SERVICE_HTTP__MAX_REQUESTS", "3")
     opened = asyncio.Event()
     container = Container()
@@ -69,7 +69,7 @@ async def test_requests_over_the_most_are_refused(monkeypatch: pytest.MonkeyPatc
         await asyncio.sleep(0.05)
         refused: httpx2.Response = await client.get("/v1/things/1")
         unmatched = await client.get("/nowhere")
-        probes = [(await client.get(path)).status_code for path in ("/livez", "/readyz")]
+        probes = [(await client.get(path)).status_code for path in ("/livez", "/readyz", "/metrics")]
         opened.set()
         served = {(await answer).status_code for answer in waiting}
         after = await client.get("/v1/things/1")
@@ -78,7 +78,7 @@ async def test_requests_over_the_most_are_refused(monkeypatch: pytest.MonkeyPatc
     assert (503, "overloaded", True) == (refused.status_code, document["code"], document["retryable"])
     assert "1" == refused.headers["retry-after"]
     assert 503 == unmatched.status_code
-    assert [200, 200] == probes
+    assert [200, 200, 200] == probes
     assert {200} == served
     assert 200 == after.status_code
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...chassis.cli.session import AsJson, Session, print_result
+from ...chassis.config.sources import SettingPath
 from ...chassis.container import Container
 from ...chassis.contracts.envelope import Failure
 from ...chassis.contracts.errors import ServiceError
@@ -23,10 +25,13 @@ def register(app: typer.Typer, session: Session) -> None:
     """Add the commands to the command line of the service."""
 
     @app.command()
-    def worker(as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag of the command line
-        """Run jobs until SIGTERM; the log is on stderr."""
+    def worker(
+        ops_port: Annotated[int | None, typer.Option(help="Port for operators; 0 takes any free one.")] = None,
+        as_json: AsJson = False,  # noqa: FBT002 - a flag of the command line
+    ) -> None:
+        """Run jobs until SIGTERM; the log is on stderr. With a port for operators, metrics are there."""
         del as_json  # the session knows it
-        _work(session)
+        _work(session, {} if ops_port is None else {("ops", "port"): ops_port})
 
     group = typer.Typer(help="List jobs, or look after one.", no_args_is_help=True, rich_markup_mode=None)
     app.add_typer(group, name="jobs")
@@ -101,19 +106,27 @@ def _line(job: "JobRecord") -> str:
     return f"{job.id}  {job.name}  {job.status}{progress}{failure}"
 
 
-def _work(session: Session) -> None:
+def _work(session: Session, arguments: Mapping[SettingPath, int]) -> None:
+    from ...chassis.web.app import build_operations  # noqa: PLC0415 - brings the web framework
+    from ...chassis.web.server import AddressError, operated  # noqa: PLC0415 - as above
+    from ...chassis.web.settings import HttpSection, OpsSection  # noqa: PLC0415 - as above
     from .serving import run_until_stopped  # noqa: PLC0415 - brings SQLAlchemy and DBOS
 
-    settings = session.settings()
+    settings = session.settings(arguments)
+    ops = settings[OpsSection]
 
     async def started() -> None:
         async with session.runtime.started(settings) as container:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, container.stopping.begin)
-            await run_until_stopped(container, settings)
+            app = build_operations(settings, session.runtime.features, container)
+            async with nullcontext() if ops.port is None else operated(app, settings[HttpSection], ops):
+                await run_until_stopped(container, settings)
 
     try:
         asyncio.run(started())
+    except AddressError as error:
+        session.fail(Failure(error.code, f"{error}; choose another one with --ops-port", retryable=False))
     except ServiceError as error:
         session.fail(Failure.of(error))

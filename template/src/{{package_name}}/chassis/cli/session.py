@@ -45,9 +45,9 @@ class Session:
         failure = Failure("invalid_configuration", str(error).partition("\n")[0], retryable=False)
         self.refuse(failure, EXIT_CONFIGURATION, problems=error.problems, unknown=error.unknown, renamed=error.renamed)
 
-    def settings(self) -> Settings:
+    def settings(self, arguments: Mapping[SettingPath, Any] | None = None) -> Settings:
         """Return checked settings like `load`, with a warning on stderr about what is odd in them."""
-        settings = self.load()
+        settings = self.load(arguments)
         _warn(settings)
         return settings
 

@@ -16,7 +16,7 @@ from ..metrics import Metrics
 from ..tracing import Tracing
 from . import health
 from .access import Authenticated
-from .bounds import Bounded
+from .bounds import QUIET_PATHS, Bounded
 from .browsers import SafeHeaders, shared_with
 from .callers import Addresses
 from .deadline import Deadline
@@ -29,7 +29,7 @@ from .rates import CallerLimits
 from .routes import DEFAULT_MAX_BODY_BYTES, refuse_unknown_parameters
 from .sampled import Sampled
 from .settings import HttpSection, LimitsSection
-from .surroundings import QUIET_PATHS, Surroundings
+from .surroundings import Surroundings
 
 
 def build_app(

@@ -9,6 +9,9 @@ from .settings import HttpSection
 PROBES = ("/livez", "/readyz")
 """What orchestrators ask: never limited, for a service that is busy is not dead."""
 
+QUIET_PATHS = (*PROBES, "/metrics")
+"""What machines ask again and again, by whatever name or address: neither logged, nor spanned, nor bounded."""
+
 _RETRY_AFTER_S = 1
 
 
@@ -25,7 +28,7 @@ class Bounded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it before anything is done for it."""
-        if scope["type"] != "http" or scope["path"] in PROBES:
+        if scope["type"] != "http" or scope["path"] in QUIET_PATHS:
             await self._app(scope, receive, send)
             return
         refusal = self._refusal(scope)

@@ -5,7 +5,8 @@ import errno
 import logging
 import signal
 import socket
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from types import FrameType
 from typing import override
 
@@ -98,6 +99,33 @@ async def serve(app: FastAPI, section: HttpSection, stopping: Stopping, operatio
         config = _config(_calmly(served, stopping), section)
         await _Server(config, stopping, section.drain_s).serve(listeners)
     _log.info("server_stopped")
+
+
+class _Beside(uvicorn.Server):
+    """Leaves the signals to the process that it belongs to."""
+
+    @override
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def operated(operations: ASGIApp, section: HttpSection, where: OpsSection) -> AsyncIterator[None]:
+    """Answer operators during the block, in a process that serves nobody else.
+
+    Raises:
+        AddressError: if the address cannot be bound; PortInUseError if it is taken.
+    """
+    with closing(_bind(where.host, where.port or 0)) as listener:
+        server = _Beside(_config(operations, section))
+        serving = asyncio.create_task(server.serve([listener]))
+        _log.info("server_started", extra={"operations_url": _url(listener)})
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await serving
 
 
 def _config(app: ASGIApp, section: HttpSection) -> uvicorn.Config:

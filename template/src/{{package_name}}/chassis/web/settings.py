@@ -46,7 +46,7 @@ class HttpSection(Section):
     allowed_hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = Field(
         default=(),
         description='Names under which the service answers, as a JSON list such as `["api.example.com"]`, with '
-        "`*.example.com` for every name below; none stands for all. Probes may use any name.",
+        "`*.example.com` for every name below; none stands for all. Probes and scrapes may use any name.",
     )
     trusted_proxies: tuple[Annotated[IPvAnyNetwork, AfterValidator(_network)], ...] = Field(
         default=(),

@@ -18,6 +18,7 @@ from ..contracts.context import MAX_KEY_CHARS, Context, current, entered
 from ..contracts.errors import RequestError
 from ..contracts.identity import new_id
 from .arrival import Arrival, LateBodyError
+from .bounds import QUIET_PATHS
 from .problems import problem
 from .settings import HttpSection
 from .traces import trace_of, values_of
@@ -28,8 +29,6 @@ _log = logging.getLogger(__name__)
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _SECONDS = re.compile(r"(?=.{1,64}\Z)(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _IDEMPOTENCY_KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY_CHARS}}}")
-QUIET_PATHS = ("/livez", "/readyz", "/metrics")
-"""What is asked all the time: left out of the access log and of traces."""
 
 
 class Surroundings:
