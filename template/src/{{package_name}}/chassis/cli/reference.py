@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import HttpUrl, RedisDsn, SecretStr
 from pydantic_core import PydanticUndefined
@@ -184,7 +184,9 @@ def _choices(annotation: Any) -> str:
 
 
 def _stated(annotation: Any) -> Any:
-    """Return an annotation without the None beside it."""
+    """Return an annotation without the None beside it, and without what is added to it."""
+    if get_origin(annotation) is Annotated:
+        return _stated(get_args(annotation)[0])
     if get_origin(annotation) not in (Union, UnionType):
         return annotation
-    return next(member for member in get_args(annotation) if member is not type(None))
+    return _stated(next(member for member in get_args(annotation) if member is not type(None)))
