@@ -6,7 +6,7 @@ import tokenize
 from pathlib import Path
 
 BUDGETS = {
-    "chassis_core": 2370,
+    "chassis_core": 2400,
     "resilience": 1290,
     "http": 255,
     "web": 1330,

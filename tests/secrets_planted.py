@@ -41,6 +41,13 @@ class Planted:
         self._remember(name, number)
         return number
 
+    def groups(self, name: str, gap: str) -> str:
+        """Plant the number of a card in groups of four."""
+        number = self.card(name)
+        grouped = gap.join(number[start : start + 4] for start in range(0, len(number), 4))
+        self._remember(f"{name}, in groups", grouped)
+        return grouped
+
     def phone(self, name: str) -> str:
         """Plant a telephone number."""
         number = "170" + "".join(self._random.choices("0123456789", k=8))

@@ -169,6 +169,9 @@ class Session:
             f"/v1/recordings/{planted.card('card in a path')}",
             planted.word("query of no route", "/none?api_key={}"),
             planted.word("query of a route", "/info?token={}"),
+            planted.word("encoded e-mail in a query", "/info?q={}%40a.example"),
+            f"/info?q={planted.groups('groups in a query', '%20')}",
+            f"/info?q={planted.phone('encoded phone in a query').replace('+', '%2B')}",
             planted.word("name of a parameter", "/info?sk-{}=1"),
             planted.word("filter", "/v1/recordings?title=a&access_token={}"),
             planted.word("cursor", "/v1/recordings?after=eyJhbGciOi.eyJzdWIi{}.c2ln"),
@@ -220,6 +223,12 @@ class Session:
                 self.planted.word(f"{kind}: password", "password={}"),
                 self.planted.word(f"{kind}: header", "Authorization: Bearer {}"),
                 self.planted.word(f"{kind}: URL", "https://u:{}@h/"),
+                self.planted.word(f"{kind}: socket", "wss://{}@h/"),
+                self.planted.word(f"{kind}: pair", "[(b'x-api-key', b'{}')]"),
+                self.planted.word(f"{kind}: e-mail", "{}%40a.example"),
+                f"card {self.planted.groups(f'{kind}: spaces', chr(160))}",
+                f"card {self.planted.groups(f'{kind}: dots', '.')}",
+                f"card_{self.planted.card(f'{kind}: card behind a word')}",
                 f"card {self.planted.card(f'{kind}: card')}",
             ]
             self.call("POST", f"/v1/mishaps/{kind}", json.dumps({"said": "\n".join(forms)}).encode(), JSON)

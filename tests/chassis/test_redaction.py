@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+from urllib.parse import unquote_plus, urlencode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AnyUrl, BaseModel, SecretBytes, SecretStr
 
-from object_service.chassis.redaction import MASK, know, redact, redact_text, secrets_in
+from object_service.chassis.redaction import MASK, know, redact, redact_query, redact_text, secrets_in
 
 SECRETS = st.text("abcdefghXYZ0123456789!$*+._~%^@-", min_size=6, max_size=40).map(lambda text: f"Q{text}Q")
 TOKENS = st.text("abcdefghXYZ0123456789._~+/-", min_size=6, max_size=40).map(lambda text: f"Q{text}Q")
@@ -113,7 +114,7 @@ def test_passwords_of_urls_are_masked(user: str, password: str, end: str) -> Non
 
 
 @given(token=st.text("abcXYZ0189._~+-", min_size=1, max_size=40).map(lambda text: f"Q{text}Q"))
-@pytest.mark.parametrize("scheme", ["https", "http", "HTTPS"])
+@pytest.mark.parametrize("scheme", ["https", "http", "HTTPS", "ws", "wss"])
 def test_tokens_in_front_of_a_host_are_masked(scheme: str, token: str) -> None:
     """What stands alone before the host of a web address is a token, not the name of a user."""
     assert f"cloned {scheme}://{MASK}@git.example/a twice" == redact_text(
@@ -144,12 +145,13 @@ def test_credentials_in_queries_are_masked(key: str, secret: str) -> None:
     assert masked.endswith("&b=2")
 
 
+@pytest.mark.parametrize("at", ["@", "%40"])
 @given(
     name=st.text("abcxyz0189._+-", min_size=1), domain=st.from_regex(r"[a-z]{1,9}(\.[a-z]{2,5}){1,3}", fullmatch=True)
 )
-def test_email_addresses_are_masked(name: str, domain: str) -> None:
-    """An address goes as a whole, also between brackets and at the end of a sentence."""
-    assert f"from <{MASK}>, {MASK}." == redact_text(f"from <{name}@{domain}>, {name}@{domain}.")
+def test_email_addresses_are_masked(at: str, name: str, domain: str) -> None:
+    """An address goes as a whole, also between brackets, at the end of a sentence and in a URL."""
+    assert f"from <{MASK}>, {MASK}." == redact_text(f"from <{name}{at}{domain}>, {name}{at}{domain}.")
 
 
 def _check_digit(digits: str) -> str:
@@ -172,12 +174,27 @@ def _grouped(digits: str, gap: str) -> str:
     return gap.join(digits[start : start + 4] for start in range(0, len(digits), 4))
 
 
-@given(digits=CARDS, gap=st.sampled_from(["", " ", "-"]))
+@given(digits=CARDS, gap=st.sampled_from(["", " ", "-", "\u00a0", "\u202f"]))
 def test_card_numbers_are_masked(digits: str, gap: str) -> None:
     """13 to 19 digits whose last one fits, in groups or not, also at the end of a sentence."""
     number = _grouped(digits, gap)
 
     assert f"card {MASK}, again {MASK}." == redact_text(f"card {number}, again {number}.")
+
+
+@given(digits=CARDS.filter(lambda digits: len(digits) >= 16))
+def test_dots_divide_card_numbers_in_groups_of_four(digits: str) -> None:
+    """And no other numbers: dots stand in decimal numbers, versions and dates."""
+    assert f"card {MASK}." == redact_text(f"card {_grouped(digits, '.')}.")
+    assert f"took 2.{digits}" == redact_text(f"took 2.{digits}")
+    assert f"1.{'.'.join(digits)}.1" == redact_text(f"1.{'.'.join(digits)}.1")
+
+
+@given(digits=CARDS)
+def test_a_card_number_is_found_behind_an_underscore(digits: str) -> None:
+    """As in names that are made of other names; an id that goes on with letters is none."""
+    assert f"card_{MASK}_x" == redact_text(f"card_{digits}_x")
+    assert f"gen_{digits}a" == redact_text(f"gen_{digits}a")
 
 
 @given(digits=CARDS, before=st.from_regex(r"[01789]{1,3}", fullmatch=True), after=st.sampled_from(["", " 12/27 123"]))
@@ -226,6 +243,7 @@ def test_ordinary_text_survives(text: str) -> None:
     "number",
     [
         *("+491701234567", "+49 170 1234567", "+1 (555) 123-4567", "+44 20 7183 8750"),
+        *("%2B491701234567", "%2B49 170 1234567"),
         *("555-123-4567", "555.123.4567", "(555) 123-4567", "(555)123-4567"),
     ],
 )
@@ -308,6 +326,67 @@ def test_everything_under_the_name_of_a_secret_is_masked(key: str, value: object
     """The name alone decides, whatever the type of the value is."""
     assert MASK == redact(value, key)
     assert [{"deep": {key: MASK}}] == redact([{"deep": {key: value}}])
+
+
+@given(key=st.sampled_from(SECRET_KEYS), secret=SECRETS)
+def test_what_comes_in_pairs_is_masked(key: str, secret: str) -> None:
+    """As headers do, in bytes too, among other pairs or as text."""
+    for name, value in ((key, secret), (key.encode(), secret.encode())):
+        headers = [("accept", "*/*"), (name, value)]
+        assert [["accept", "*/*"], [str(name), MASK]] == redact(headers)
+        assert {str(name): MASK} == redact({name: value})
+        if key in SECRET_KEYS[:-FIELDS_ONLY]:
+            assert f"[('accept', '*/*'), ({name!r}, {MASK})]" == redact_text(repr(headers))
+
+
+def test_two_texts_are_no_pair_unless_the_first_is_a_name() -> None:
+    """Nor are three, nor a list of names."""
+    ordinary = [["body", "password"], ["password", "is", "missing"], [f"{'x ' * 40}password", "yes"]]
+
+    assert ordinary == redact(ordinary)
+    for text in ("one of ['user', 'token'] and more", "('token', 'user', 'id')"):
+        assert text == redact_text(text)
+
+
+@given(
+    st.one_of(
+        st.builds(lambda name: f"q={name}%40a.example", st.text("abcxyz0189._-", min_size=1)),
+        st.builds(lambda digits: f"q={_grouped(digits, '%20')}", CARDS),
+        st.builds(lambda digits: f"q={_grouped(digits, '+')}", CARDS),
+        st.sampled_from(["q=%2B49%20170%201234567", "q=%28555%29+123-4567", "q=jane%2540a.example"]),
+        st.sampled_from(
+            ["%70assword=Q", "api%5Fkey=a%20Q", "key=a%26Q", "phone=0170", "q=Bearer%20Q", "a%40b.example"]
+        ),
+    ),
+    st.integers(0, 200),
+)
+def test_a_query_is_masked_by_its_meaning(parameter: str, place: int) -> None:
+    """However it is encoded, and wherever in the query it stands; the rest stays as it is written."""
+    before, after = "a=%zz&b&=&" * place, "&c=%20x+y%E4"
+
+    masked = redact_query(f"{before}{parameter}{after}")
+
+    assert MASK in masked
+    secret = unquote_plus(parameter.partition("=")[2])
+    assert not secret or secret not in unquote_plus(unquote_plus(masked))
+    if place <= 32:  # of more than 100 parameters, the last ones are masked as a whole
+        assert masked.startswith(before)
+        assert masked.endswith(after)
+
+
+@given(st.one_of(st.text(), st.lists(ORDINARY).map(lambda values: urlencode([("q", value) for value in values]))))
+def test_an_ordinary_query_survives(query: str) -> None:
+    """Whatever is no query at all ends in a text too, and the same for what was masked before."""
+    masked = redact_query(query)
+
+    assert masked == redact_query(masked)
+    assert query == masked or MASK in masked
+
+
+def test_a_query_that_cannot_be_encoded_is_masked() -> None:
+    """What a broken client sends must not cost the span."""
+    assert f"\udc80=1&{MASK}" == redact_query("\udc80=1&a%40b.example")
+    assert MASK in redact_query("\udc80=a%40b.example")
 
 
 @pytest.mark.parametrize(

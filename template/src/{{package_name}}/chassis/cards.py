@@ -10,9 +10,13 @@ LENGTHS = range(13, 20)
 """Digits of a card that is paid with."""
 
 _FIRST_DIGITS = "23456"
-_ROW = re.compile(r"(?<!\w)(?<!\d\.)\d(?:[ -]?\d){12}(?:[ -]?\d)*+")
+_GAP = r"[- \u00a0\u2007\u2009\u202f]?"
+"""What stands between groups of digits: spaces of every width that does not end a line, and hyphens."""
+_DOTTED = r"\d{4}\.(?:\d{6}\.\d{4,5}|\d{4}\.\d{4}\.\d{4}(?:\.\d{1,3})?+)(?![^\W_]|\.\d)"
+"""Dots stand in other numbers too, so they count only between groups as they are on cards."""
+_ROW = re.compile(rf"(?<![^\W_])(?<!\d\.)(?:{_DOTTED}|\d(?:{_GAP}\d){{12}}(?:{_GAP}\d)*+)")
 _GROUP = re.compile(r"\d+")
-_GOES_ON = re.compile(r"\w|\.\d")
+_GOES_ON = re.compile(r"[^\W_]|\.\d")
 
 
 def without_cards(text: str, mask: str) -> str:

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Link, SpanContext, Status
 
 from .contracts.context import current_or_none
-from .redaction import redact, redact_text
+from .redaction import redact, redact_query, redact_text
 
 _QUERY = "url.query"
 
@@ -49,8 +49,7 @@ def redacted_attributes(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _value(name: str, value: Any) -> Any:
-    # A query is recognised by the sign in front of it, which is no part of the attribute.
-    return redact_text(f"?{value}")[1:] if name == _QUERY else redact(value, name)
+    return redact_query(str(value)) if name == _QUERY else redact(value, name)
 
 
 def _without_state(context: SpanContext | None) -> SpanContext | None:
