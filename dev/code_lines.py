@@ -10,7 +10,7 @@ BUDGETS = {
     "resilience": 1290,
     "http": 255,
     "web": 1330,
-    "callers": 445,
+    "callers": 460,
     "openapi": 640,
     "cli": 570,
     "telemetry": 600,

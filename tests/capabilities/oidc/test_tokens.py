@@ -18,6 +18,7 @@ from object_service.capabilities.oidc.settings import OidcSection
 from object_service.capabilities.oidc.tokens import Tokens, principal_id, scopes_in
 from object_service.chassis.contracts.context import Principal
 from object_service.chassis.contracts.errors import ServiceError
+from object_service.chassis.redaction import redact_text
 
 KEYS_URL = "https://issuer.example/keys"
 
@@ -210,7 +211,16 @@ async def test_scopes_are_mapped(issuer: Issuer) -> None:
 
 
 def test_ids_of_subjects_fit_everywhere() -> None:
-    """Short and plain ones stay readable; any other is a digest."""
-    assert "oidc:auth0|5f7c" == principal_id("auth0|5f7c")
-    for odd in ("x" * 60, "a b", "é", "a\nb"):
-        assert f"oidc:{hashlib.sha256(odd.encode()).hexdigest()[:32]}" == principal_id(odd)
+    """Short and plain ones stay readable; any other is a digest, and so is what the log would mask."""
+    for plain in ("auth0|5f7c", "k3@clients", "system:serviceaccount:shop:web", "108204268033311374519"):
+        assert f"oidc:{plain}" == principal_id(plain) == redact_text(principal_id(plain))
+    for odd in ("x" * 60, "a b", "é", "a\nb", "ann@mail.example.com", "+15550100123"):
+        assert f"oidc:#{hashlib.sha256(odd.encode()).hexdigest()[:32]}" == principal_id(odd)
+        assert principal_id(odd) == redact_text(principal_id(odd))
+
+
+def test_no_subject_has_the_id_of_another() -> None:
+    """Nobody takes over who was given a digest by being called as that digest."""
+    taken = principal_id("a subject with blanks")
+    for prefix in ("oidc:", "oidc:#"):
+        assert taken != principal_id(taken.removeprefix(prefix))

@@ -3,7 +3,9 @@
 import hmac
 import logging
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -130,12 +132,13 @@ async def test_the_file_is_looked_at_once_a_second_and_read_when_it_changed(
 async def test_a_broken_file_keeps_the_last_keys_and_is_told_once(
     path: Path, clock: StillClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Also when it vanishes; once it can be used again, it is."""
+    """Also when it is empty for a moment, or vanishes; once it can be used again, it is."""
     caplog.set_level(logging.INFO)
     _keys(path, Key("one", digest(ONE)))
     keys = KeyFile(path, clock)
     keys.load()
-    for break_it in (lambda: path.write_text("broken", encoding="utf-8"), path.unlink):
+    breaks: list[Callable[[], object]] = [partial(path.write_text, text) for text in ("broken", "", "\n")]
+    for break_it in (*breaks, path.unlink):
         break_it()
         for _ in range(3):
             clock.advance(RECHECK_S)
@@ -145,7 +148,7 @@ async def test_a_broken_file_keeps_the_last_keys_and_is_told_once(
 
     assert await keys(ONE) is None
     assert await keys(TWO) is not None
-    assert ["keys_unusable", "keys_unusable", "keys_loaded"] == [record.message for record in caplog.records]
+    assert [*["keys_unusable"] * 4, "keys_loaded"] == [record.message for record in caplog.records]
 
 
 async def test_a_swapped_link_is_a_change(tmp_path: Path, clock: StillClock) -> None:

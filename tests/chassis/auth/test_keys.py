@@ -110,6 +110,8 @@ def test_a_file_that_cannot_be_written_stays_what_it_was(tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
+        ("", "it is empty"),
+        (" \n", "it is empty"),
         ("keys = 1", "only [[keys]] entries are expected"),
         ("[keys]", "only [[keys]] entries are expected"),
         (f"{ENTRY}[other]\n", "only [[keys]] entries are expected"),

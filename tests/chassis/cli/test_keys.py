@@ -1,7 +1,12 @@
 """Commands around API keys."""
 
+import fcntl
 import json
+import os
 import stat
+import subprocess
+import sys
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +15,7 @@ import pytest
 from typer.testing import Result
 
 from chassis.cli.service import run
-from object_service.chassis.auth.keys import Key, digest, read, write
+from object_service.chassis.auth.keys import Key, digest, held, read, write
 from object_service.chassis.identity import ENV_PREFIX
 
 VARIABLE = f"{ENV_PREFIX}AUTH__KEYS_FILE"
@@ -72,6 +77,60 @@ def test_keys_are_removed(path: Path, words: tuple[str, ...], left: list[str]) -
 
     assert sorted(map(digest, left)) == sorted(key.hash for key in read(path))
     assert {"a"} == {key["id"] for key in removed}
+
+
+def test_the_last_key_can_go_and_an_empty_file_be_begun(path: Path) -> None:
+    """A file without keys has its head; one that somebody made with nothing but a mode keeps it."""
+    path.touch(mode=0o640)
+    _ok(run("keys", "new", "a", "--json"))
+    _ok(run("keys", "remove", "a", "--json"))
+
+    assert () == read(path)
+    assert 0o640 == stat.S_IMODE(path.stat().st_mode)
+
+
+def test_keys_made_at_once_are_all_kept(path: Path) -> None:
+    """Two processes that change the file wait for each other, and leave nothing beside it."""
+    with ExitStack() as ended:
+        with held(path):
+            made = [ended.enter_context(_making(name)) for name in ("a", "b")]
+            for process in made:
+                assert process.stdout is not None
+                assert process.stdout.readline() == b"begins\n"
+            with pytest.raises(subprocess.TimeoutExpired):
+                made[0].wait(1)
+            assert not path.exists()
+        assert [0, 0] == [process.wait(60) for process in made]
+
+    assert {"a", "b"} == {key.id for key in read(path)}
+    assert ["keys.toml"] == [found.name for found in path.parent.iterdir()]
+
+
+def _making(name: str) -> "subprocess.Popen[bytes]":
+    program = (
+        "import sys; from chassis.cli.service import run; print('begins', flush=True); "
+        "sys.exit(run('keys', 'new', sys.argv[1]).exit_code)"
+    )
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen([sys.executable, "-c", program, name], env=variables, stdout=subprocess.PIPE)
+
+
+@pytest.mark.parametrize("missing", ["fcntl", "folder"])
+def test_a_file_is_written_where_nothing_can_be_locked(
+    path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """Windows has no such lock; a folder may be on a drive without any."""
+    if missing == "fcntl":
+        monkeypatch.setitem(sys.modules, "fcntl", None)
+    else:
+        monkeypatch.setattr(fcntl, "flock", _refused)
+    _ok(run("keys", "new", "a", "--json"))
+
+    assert 1 == len(read(path))
+
+
+def _refused(*_: int) -> None:
+    raise OSError(9, "Bad file descriptor")
 
 
 @pytest.mark.parametrize("words", [("b",), ("a", "--hash", "ffff"), ("a", "--hash", ""), ("a", "--keep-newest")])

@@ -1,12 +1,13 @@
 """Who may use which route: closed where nothing says otherwise."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, MutableMapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx2
 import pytest
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request, WebSocket
 from fastapi.responses import Response
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Mount, Route
@@ -327,6 +328,31 @@ def test_a_route_that_cannot_be_guarded_is_refused() -> None:
 
     with pytest.raises(TypeError, match="cannot be guarded"):
         RouteTable(app)
+
+
+async def test_a_web_socket_is_closed() -> None:
+    """Nothing serves one, and nobody could be refused on one: also where a server or a route of yours knows them."""
+
+    def router(_: Settings) -> APIRouter:
+        found = APIRouter()
+        found.add_api_websocket_route("/socket", WebSocket.accept)
+        return found
+
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> dict[str, object]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": "/socket", "headers": [], "query_string": b"", "subprotocols": []}
+    for open_ in (False, True):
+        async with _service(more=Feature(name="other", router=router), open=open_) as client:
+            app: FastAPI = client._transport.app  # type: ignore[attr-defined]
+            await app({**scope}, receive, send)
+
+    assert ["websocket.close"] * 2 == [message["type"] for message in sent]
 
 
 async def _plain(_: Request) -> Response:

@@ -89,31 +89,30 @@ async def test_headers_tell_what_is_left() -> None:
     assert [b'"address";r=0;t=20'] * 2 == [headers[b"ratelimit"] for headers in seen[9:]]
 
 
-async def test_a_blocked_address_is_free_after_its_time() -> None:
-    """Those who go on guessing wait; what was right lately is looked at; the number of both has a ceiling."""
+async def test_a_blocked_address_is_free_after_its_time(caplog: pytest.LogCaptureFixture) -> None:
+    """Those who go on guessing wait, and are told of once; the number of addresses has a ceiling."""
     clock = VirtualClock()
     section = _limits(failures={"rate_per_s": 0.1, "burst": 2}, max_callers=5)  # type: ignore[arg-type] # a number
     failures = CallerLimits(section, now=clock.monotonic).failures
     assert failures is not None
-    failures.right("key")
-    for number in range(2):
-        await failures.wrong("a", str(number))
-        assert 0 == failures.blocked_s("a", "other")
-    await failures.wrong("a", "2")
+    assert [None, None] == [await failures.wrong("a") for _ in range(2)]
 
-    assert 10 == failures.blocked_s("a", "other")
-    assert 0 == failures.blocked_s("a", "key")
-    assert 0 == failures.blocked_s("b", "other")
-    await failures.wrong("a", "key")
-    assert failures.blocked_s("a", "key"), "not right any more"
-    clock.seconds += 10
-    assert 0 == failures.blocked_s("a", "other")
+    for _ in range(3):
+        assert Decision(allowed=False, wait_s=10, full_s=20) == await failures.wrong("a")
+        clock.seconds += 4
+        assert Decision(allowed=False, wait_s=6, full_s=16) == await failures.wrong("a")
+        clock.seconds += 6
+        assert await failures.wrong("a") is None, "one more"
+    assert ["a"] == [vars(record)["address"] for record in caplog.records]
+    clock.seconds += 20
+    assert [None, None] == [await failures.wrong("a") for _ in range(2)]
+    await failures.wrong("a")
+    assert 2 == len(caplog.records), "a second time"
+
     for number in range(20):
-        failures.right(f"key {number}")
         for _ in range(3):
-            await failures.wrong(str(number), "other")
-    assert 5 == len([number for number in range(20) if failures.blocked_s(str(number), "other")])
-    assert 5 == len([number for number in range(20) if not failures.blocked_s("19", f"key {number}")])
+            await failures.wrong(str(number))
+    assert 5 == len(failures)
 
 
 async def test_replicas_share_a_rate_and_survive_without(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

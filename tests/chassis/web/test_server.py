@@ -118,6 +118,18 @@ async def test_a_second_interrupt_ends_at_once(caplog: pytest.LogCaptureFixture)
         await asyncio.wait([answer])
 
 
+async def test_a_wish_for_another_protocol_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    """The request is served as any other, and a stranger writes no warnings with it."""
+    async with served(caplog) as (client, _):
+        answers = [
+            await client.get("/livez", headers={"Connection": "Upgrade", "Upgrade": name})
+            for name in ("websocket", "h2c")
+        ]
+
+    assert [200, 200] == [answer.status_code for answer in answers]
+    assert [] == [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
 async def test_a_taken_port_is_told() -> None:
     """The message names the address; no socket stays open."""
     with socket.create_server(("127.0.0.1", 0)) as other:

@@ -1,8 +1,7 @@
 """Serving: puts the parts of tokens together."""
 
-from ...chassis.config.section import ConfigurationError, Problem
+from ...chassis.config.section import ConfigurationError
 from ...chassis.config.settings import Settings
-from ...chassis.config.sources import variable_of
 from ...chassis.container import Container
 from .key_set import KeySet, from_file, from_url
 from .settings import OidcSection
@@ -28,7 +27,6 @@ async def open_tokens(container: Container, settings: Settings) -> Tokens:
     container.on_close(keys.aclose)
     loaded = await keys.renew() if container.serving else True
     if section.keys_file is not None and not loaded:
-        path = ("oidc", "keys_file")
-        source = settings.stated[path].source if path in settings.stated else "default"
-        raise ConfigurationError([Problem(variable_of(path), source, "a file with a key set of public keys")])
+        problem = settings.problem(("oidc", "keys_file"), "a file with a key set of public keys")
+        raise ConfigurationError([problem])
     return Tokens(section, keys)

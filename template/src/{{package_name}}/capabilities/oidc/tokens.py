@@ -19,7 +19,8 @@ ID_PREFIX = "oidc:"
 """Before the subject of a token, so that no token has the id of an API key."""
 
 _MAX_KID_CHARS = 256
-_PLAIN = re.compile(r"[A-Za-z0-9._@|:+-]{1,59}")
+_PLAIN = re.compile(r"(?!.*(?:@.*\.|\+\d))[A-Za-z0-9._@|:+-]{1,59}")
+"""Without e-mail addresses and telephone numbers, which no line of the log would show."""
 _SYSTEM = SystemClock()
 _log = logging.getLogger(__name__)
 
@@ -81,10 +82,10 @@ class Tokens:
 
 
 def principal_id(subject: str) -> str:
-    """Return the id of a subject: itself where it is short and plain, a digest of it otherwise."""
+    """Return the id of a subject: itself where it is short and plain, otherwise a digest, which no plain one can be."""
     if _PLAIN.fullmatch(subject):
         return f"{ID_PREFIX}{subject}"
-    return f"{ID_PREFIX}{hashlib.sha256(subject.encode()).hexdigest()[:32]}"
+    return f"{ID_PREFIX}#{hashlib.sha256(subject.encode()).hexdigest()[:32]}"
 
 
 def scopes_in(claims: Mapping[str, Any], name: str) -> list[str]:

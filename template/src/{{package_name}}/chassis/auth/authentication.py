@@ -2,9 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 
-from ..config.section import ConfigurationError, Problem
+from ..config.section import ConfigurationError
 from ..config.settings import Settings
-from ..config.sources import variable_of
 from ..container import Container
 from ..contracts.context import Principal
 from .key_file import KeyFile
@@ -58,8 +57,6 @@ async def install(container: Container, settings: Settings) -> None:
         try:
             keys.load()
         except KeysFileError as error:
-            path = ("auth", "keys_file")
-            source = settings.stated[path].source if path in settings.stated else "default"
-            fix = "correct it, or write one with `keys new`"
-            problem = Problem(variable_of(path), source, f"a usable file of API keys ({error})", fix)
+            expected = f"a usable file of API keys ({error})"
+            problem = settings.problem(("auth", "keys_file"), expected, "correct it, or write one with `keys new`")
             raise ConfigurationError([problem]) from error

@@ -9,8 +9,8 @@ import re
 import secrets
 import tempfile
 import tomllib
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,11 +80,14 @@ def read(path: Path) -> tuple[Key, ...]:
         KeysFileError: if it cannot be read, or an entry is not one.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = tomllib.loads(text)
     except OSError as error:
         raise KeysFileError(error.strerror or "it cannot be read") from error
     except ValueError as error:  # what stands in the file is not repeated
         raise KeysFileError("it is not TOML in UTF-8") from error
+    if not text.strip():  # somebody is about to write it, or never did: that is not to take every key away
+        raise KeysFileError("it is empty")
     entries = document.pop("keys", [])
     if document or not isinstance(entries, list):
         raise KeysFileError("only [[keys]] entries are expected")
@@ -114,6 +117,23 @@ def _checked(entry: object) -> Key:
     if not (not_after is None or isinstance(not_after, datetime)):
         raise KeysFileError("not_after is expected as a date with a time, without quotes")
     return Key(fields["id"], fields["hash"], tuple(scopes), not_after)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Wait until nobody else changes a file who holds it as well, and keep them waiting.
+
+    Its folder is locked, so that nothing is left beside it. Where that cannot be (Windows, some network drives, a
+    folder without rights), nobody waits.
+    """
+    with ExitStack() as until:
+        with suppress(ImportError, OSError):
+            import fcntl  # noqa: PLC0415 - Windows has none
+
+            folder = os.open(path.resolve().parent, os.O_RDONLY)
+            until.callback(os.close, folder)
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
 
 
 def write(path: Path, keys: Sequence[Key]) -> None:

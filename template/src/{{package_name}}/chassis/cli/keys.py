@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..auth.keys import Key, KeysFileError, digest, new_secret, read, write
+from ..auth.keys import Key, KeysFileError, digest, held, new_secret, read, write
 from ..auth.settings import AuthSection
 from ..config.sources import variable_of
 from ..contracts.envelope import Failure
@@ -42,14 +42,15 @@ def _register_new(group: typer.Typer, session: Session) -> None:
     ) -> None:
         """Print a new key, once; the file gets its digest, and keeps the keys that it has."""
         path = _path(session, file)
-        keys = _read(session, path) if path.exists() else ()
         secret = new_secret()
         ends = None if days is None else datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
         try:
             key = Key(id_, digest(secret), tuple(dict.fromkeys(scope or ())), ends)
         except KeysFileError as error:
             session.fail(Failure("invalid_key", f"{id_}: {error}", retryable=False))
-        _write(session, path, [*keys, key])
+        with held(path):
+            keys = _read(session, path) if path.exists() and path.stat().st_size else ()
+            _write(session, path, [*keys, key])
         if not as_json:
             typer.echo(f"{_line(key)}; the key is shown this once:", err=True)
         print_result({"key": secret, **_document(key)}, secret, as_json=as_json)
@@ -69,13 +70,14 @@ def _register_remove(group: typer.Typer, session: Session) -> None:
     ) -> None:
         """Remove keys of one caller; a running service refuses them within a second or two."""
         path = _path(session, file)
-        keys = _read(session, path)
-        own = [key for key in keys if key.id == id_]
-        gone = [key for key in own if _begins(key, hash_)] if hash_ is not None else own
-        gone = [key for key in gone if key is not own[-1]] if keep_newest else gone
-        if not gone:
-            session.fail(Failure("not_found", f"No such key of {id_} is in {path}.", retryable=False))
-        _write(session, path, [key for key in keys if key not in gone])
+        with held(path):
+            keys = _read(session, path)
+            own = [key for key in keys if key.id == id_]
+            gone = [key for key in own if _begins(key, hash_)] if hash_ is not None else own
+            gone = [key for key in gone if key is not own[-1]] if keep_newest else gone
+            if not gone:
+                session.fail(Failure("not_found", f"No such key of {id_} is in {path}.", retryable=False))
+            _write(session, path, [key for key in keys if key not in gone])
         text = "\n".join(f"removed {_line(key)}" for key in gone)
         print_result({"removed": [_document(key) for key in gone]}, text, as_json=as_json)
 

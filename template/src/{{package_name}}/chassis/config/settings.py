@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .checking import leaves
 from .section import Environment, Problem, RenamedVariable, Section, ServiceSection, UnknownVariable
-from .sources import SettingPath, Stated
+from .sources import SettingPath, Stated, variable_of
 
 if TYPE_CHECKING:
     from ..providers import ProviderConfig
@@ -55,6 +55,11 @@ class Settings:
     def instances_of(self, feature: str) -> tuple[Instance, ...]:
         """Return the providers that a feature may use."""
         return tuple(instance for instance in self.instances if instance.owner == feature)
+
+    def problem(self, path: SettingPath, expected: str, fix: str = "correct it or remove it") -> Problem:
+        """Return what is wrong with a value that turned out to be unusable, with where it came from."""
+        source = self.stated[path].source if path in self.stated else "default"
+        return Problem(variable_of(path), source, expected, fix)
 
     def stated_fields(self, section: Section, above: SettingPath) -> dict[str, Any]:
         """Return the values of a section that some source states, by the last part of their names."""

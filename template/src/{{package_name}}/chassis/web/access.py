@@ -8,17 +8,21 @@ from typing import Any
 from fastapi import Depends
 from fastapi.responses import Response
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..auth.authentication import Authentication
 from ..contracts.context import Principal, current, entered
 from ..contracts.errors import ServiceError
 from ..identity import SERVICE
+from .arrival import nothing
 from .problems import problem
 from .route_table import RouteTable, Row
 
 OPERATIONS = "ops"
 """Scope of what operators ask: metrics, details of readiness, what runs here."""
+
+UNIDENTIFIED = "unidentified"
+"""Stands in the scope of a request whose credentials identify nobody, unless everybody is served."""
 
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +(\S+)")
 
@@ -66,16 +70,18 @@ class Authenticated:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request for its principal."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "reason": "nothing is served here"})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         principal, refusal = await self._decided(scope)
         if refusal is not None:
-            await refusal(scope, _nothing, send)
+            await refusal(scope, nothing, send)
         elif principal is None:
             await self._app(scope, receive, send)
         else:
-            scope["principal"] = principal.id
             with entered(current()._replace(principal=principal, caller=principal.id)):
                 await self._app(scope, receive, send)
 
@@ -107,8 +113,14 @@ class Authenticated:
         return (None, None) if row is None else (access_of(row, self._scopes), row.route)
 
     async def _identified(self, scope: Scope) -> Principal | None:
+        """Return who calls, and note in the scope who that is, or that what was shown identifies nobody."""
         shown = credentials(scope) if self._authentication.possible else ()
-        return await self._authentication.identify(shown[0]) if len(shown) == 1 else None
+        principal = await self._authentication.identify(shown[0]) if len(shown) == 1 else None
+        if principal is not None:
+            scope["principal"] = principal.id
+        elif shown and not self._authentication.open:
+            scope[UNIDENTIFIED] = True
+        return principal
 
 
 def credentials(scope: Scope) -> list[str]:
@@ -150,7 +162,3 @@ def _forbidden(scope: Scope, access: Access) -> Response:
     text = f"The credentials lack the scope {access.scope}."
     challenge = f'Bearer realm="{SERVICE}", error="insufficient_scope", scope="{access.scope}"'
     return problem("forbidden", text, instance=scope["path"], headers={"WWW-Authenticate": challenge})
-
-
-async def _nothing() -> Message:
-    return {"type": "http.disconnect"}

@@ -10,6 +10,11 @@ from ..contracts.context import current
 from .settings import HttpSection
 
 
+async def nothing() -> Message:
+    """Receive for an answer that reads nothing of its request."""
+    return {"type": "http.disconnect"}
+
+
 class LateBodyError(Exception):
     """A body comes too slowly; carries the code and the text of the problem."""
 

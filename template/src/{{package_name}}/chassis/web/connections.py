@@ -107,6 +107,10 @@ class GuardedProtocol(H11Protocol):
             self.room.idle(self)  # the base class waits for the next head, for a few seconds
 
     @override
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: the request is served as any other, and a stranger could write two warnings with each."""
+
+    @override
     def pause_writing(self) -> None:
         super().pause_writing()
         self._watch_taking()

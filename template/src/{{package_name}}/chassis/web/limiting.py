@@ -6,10 +6,11 @@ from http import HTTPStatus
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..contracts.context import current
+from .access import UNIDENTIFIED
 from .bounds import PROBES
 from .callers import Addresses
 from .problems import problem
-from .rates import CallerLimit, CallerLimits
+from .rates import CallerLimit, CallerLimits, Decision, Failures
 
 type Headers = list[tuple[bytes, bytes]]
 
@@ -26,29 +27,14 @@ class AddressLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; note when its credentials were wrong."""
-        shown = current().caller
-        failures = None if shown is None else self._failures  # without credentials there are no wrong ones
-        if not _counts(scope) or (self._limit is None and failures is None):
+        limit = self._limit if _counts(scope) else None
+        failures = self._failures if scope["type"] == "http" and current().caller is not None else None
+        if limit is None and failures is None:
             await self._app(scope, receive, send)
             return
         address = self._addresses.of(scope)
-        if failures is None or shown is None:
-            await _limited(self._app, self._limit, address, scope, receive, send)
-            return
-        blocked_s = failures.blocked_s(address, shown)
-        if blocked_s:
-            await _refuse("Too many wrong credentials came from this address.", blocked_s, [], scope, receive, send)
-            return
-
-        async def watched(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                if message["status"] == HTTPStatus.UNAUTHORIZED:
-                    await failures.wrong(address, shown)
-                elif "principal" in scope:
-                    failures.right(shown)
-            await send(message)
-
-        await _limited(self._app, self._limit, address, scope, receive, watched)
+        app = self._app if failures is None else _watched(self._app, failures, address)
+        await _limited(app, limit, address, scope, receive, send)
 
 
 class PrincipalLimits:
@@ -67,8 +53,37 @@ class PrincipalLimits:
 
 
 def _counts(scope: Scope) -> bool:
-    """Tell whether a request counts: probes do not, as long as they show no credentials that would be looked at."""
-    return scope["type"] == "http" and (scope["path"] not in PROBES or current().caller is not None)
+    """Tell whether a request counts: probes do not."""
+    return scope["type"] == "http" and scope["path"] not in PROBES
+
+
+def _watched(app: ASGIApp, failures: Failures, address: str) -> ASGIApp:
+    """Return an application whose wrong credentials are counted; while their address is blocked, its 401 becomes 429.
+
+    Right ones are served meanwhile: whoever shares the address with an attacker is not shut out. What is open, probes
+    above all, is answered as to anybody, and counts too: it would be a place to try keys.
+    """
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        blocked: Decision | None = None
+
+        async def counted(message: Message) -> None:
+            nonlocal blocked
+            if message["type"] == "http.response.start":
+                closed = message["status"] == HTTPStatus.UNAUTHORIZED
+                if closed or UNIDENTIFIED in scope:
+                    scope["address"] = address  # for the access line
+                    decision = await failures.wrong(address)
+                    blocked = decision if closed else None
+                if blocked is not None:
+                    text = "Too many wrong credentials came from this address."
+                    await _refuse(text, blocked.wait_s, failures.limit.headers(blocked), scope, receive, send)
+            if blocked is None:
+                await send(message)
+
+        await app(scope, receive, counted)
+
+    return watched
 
 
 def _principal() -> str | None:
@@ -87,6 +102,7 @@ async def _limited(
     decision = await limit.take(key)
     headers = limit.headers(decision)
     if not decision.allowed:
+        scope[limit.name] = key  # for the access line
         text = f"This {limit.name} has made more requests than it may."
         await _refuse(text, decision.wait_s, headers, scope, receive, send)
         return

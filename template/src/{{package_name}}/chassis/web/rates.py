@@ -1,6 +1,7 @@
 """Rates: how often each caller may come, counted in this process or with others through Redis."""
 
 import hashlib
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -10,6 +11,9 @@ from .settings import LimitsSection, Rate
 
 if TYPE_CHECKING:
     from ..resilience.shared import SharedState
+
+
+_log = logging.getLogger(__name__)
 
 
 class Decision(NamedTuple):
@@ -98,45 +102,49 @@ class CallerLimit:
 
 
 class Failures:
-    """Whoever shows wrong credentials too often is not looked at for a while; those that were right lately still are.
+    """Whoever shows wrong credentials too often waits with the next ones; right ones are never counted.
 
-    Counted by address, so that guessing ends, while others who share the address notice nothing. A good caller costs no
-    question to Redis; another process that shares the limit learns of a blocked address with the next wrong attempt.
+    Counted by address. Another process that shares the limit learns of a blocked address with the next wrong attempt;
+    in this one, attempts of a blocked address ask nobody.
     """
 
     def __init__(self, limit: CallerLimit, max_callers: int, now: Callable[[], float]) -> None:
         """Begin with nobody blocked."""
-        self._limit = limit
+        self.limit = limit
         self._max_callers = max_callers
         self._now = now
-        self._until: dict[str, float] = {}
-        self._right: dict[str, None] = {}
+        self._blocks: dict[str, tuple[float, Decision]] = {}
+        """When each address was blocked, and how. They are kept until its quota is whole, so that it is told once."""
 
-    def blocked_s(self, address: str, shown: str) -> float:
-        """Return for how long what is shown at an address is not looked at; 0 when it is."""
-        until = self._until.get(address)
-        if until is None or shown in self._right:
-            return 0.0
-        left_s = until - self._now()
-        if left_s <= 0:
-            del self._until[address]
-        return max(0.0, left_s)
+    def __len__(self) -> int:
+        """Return how many addresses are remembered."""
+        return len(self._blocks)
 
-    def right(self, shown: str) -> None:
-        """Note that what was shown identifies somebody."""
-        self._right.pop(shown, None)
-        self._right[shown] = None
-        if len(self._right) > self._max_callers:
-            del self._right[next(iter(self._right))]
+    async def wrong(self, address: str) -> Decision | None:
+        """Note that what was shown at an address identifies nobody; return its block, None as long as it has none."""
+        blocked = self._blocked(address)
+        if blocked is not None:
+            return blocked
+        decision = await self.limit.take(address)
+        if decision.allowed:
+            return None
+        told = self._blocks.pop(address, None) is not None
+        self._blocks[address] = self._now(), decision
+        if len(self._blocks) > self._max_callers:
+            del self._blocks[next(iter(self._blocks))]
+        if not told:
+            _log.warning("address_blocked", extra={"address": address, "blocked_s": math.ceil(decision.wait_s)})
+        return decision
 
-    async def wrong(self, address: str, shown: str) -> None:
-        """Note that what was shown does not hold, or not any more."""
-        self._right.pop(shown, None)
-        decision = await self._limit.take(address)
-        if not decision.allowed:
-            self._until[address] = self._now() + decision.wait_s
-            if len(self._until) > self._max_callers:
-                del self._until[next(iter(self._until))]
+    def _blocked(self, address: str) -> Decision | None:
+        begun, decision = self._blocks.get(address, (0.0, None))
+        if decision is None:
+            return None
+        passed_s = self._now() - begun
+        if passed_s >= decision.full_s:
+            del self._blocks[address]
+        left = Decision(False, decision.wait_s - passed_s, decision.full_s - passed_s)  # noqa: FBT003 - not allowed
+        return left if left.wait_s > 0 else None
 
 
 class CallerLimits:

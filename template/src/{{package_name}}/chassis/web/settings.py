@@ -154,8 +154,7 @@ class FailureRate(Rate):
         default=0.1,
         ge=0,
         le=1_000_000,
-        description="Wrong credentials per second and address in the long run, then requests from there wait; 0: no "
-        "limit.",
+        description="Wrong credentials per second and address in the long run, then further ones get 429; 0: no limit.",
     )
     burst: int | None = Field(default=10, ge=1, le=1_000_000, description="Wrong credentials at once after a rest.")
 

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..contracts.context import MAX_KEY_CHARS, Context, current, entered
 from ..contracts.errors import RequestError
 from ..contracts.identity import new_id
-from .arrival import Arrival, LateBodyError
+from .arrival import Arrival, LateBodyError, nothing
 from .bounds import QUIET_PATHS
 from .problems import problem
 from .settings import HttpSection
@@ -118,7 +118,7 @@ class _Exchange:
 
     async def answer(self, response: Response) -> None:
         """Answer in place of the application."""
-        await response(self.scope, _nothing, self._pass)
+        await response(self.scope, nothing, self._pass)
 
     async def abandon(self) -> None:
         """Tell a caller who still waits that the service stops before it can answer; an event stream ends with it."""
@@ -143,7 +143,7 @@ class _Exchange:
         await self._send(message)
 
     def log(self) -> None:
-        """Write the access line; probes and scrapes are left out."""
+        """Write the access line, with who called where that is known; probes and scrapes are left out."""
         if self.scope["path"] in QUIET_PATHS:
             return
         fields: dict[str, Any] = {
@@ -152,6 +152,7 @@ class _Exchange:
             "status": self.status,
             "duration_ms": round((time.monotonic() - self._begun) * 1000, 3),
         }
+        fields |= {name: self.scope[name] for name in ("principal", "address") if name in self.scope}
         served = self._complete and not self._abandoned
         _log.info("request_served" if served else "request_abandoned", extra=fields)
 
@@ -166,10 +167,6 @@ def _is_bare_refusal(message: Message) -> bool:
 def _has_type(start: Message, media_type: bytes) -> bool:
     headers = start.get("headers", ())
     return any(name == b"content-type" and value.startswith(media_type) for name, value in headers)
-
-
-async def _nothing() -> Message:
-    return {"type": "http.disconnect"}
 
 
 def _correlation(scope: Scope) -> str:
