@@ -55,6 +55,11 @@ def blocks(text: str) -> Iterator[Block]:
         end = match.end()
 
 
+def is_meant(command: str, name: str) -> bool:
+    """Tell whether a command is the one of a list, where dots at the end of a name stand for anything."""
+    return command.startswith(name.removesuffix("...")) if name.endswith(" ...") else command == name
+
+
 def broken_links(page: Path) -> list[str]:
     """Return the relative links of a page that lead nowhere, to a missing headline included."""
     text = page.read_text(encoding="utf-8")
@@ -154,7 +159,7 @@ class Reader:
         return edited is not None
 
     def _run(self, commands: list[str], *, check: bool = True) -> str:
-        wanted = [command for command in commands if command not in self.skipped]
+        wanted = [command for command in commands if not any(is_meant(command, name) for name in self.skipped)]
         wanted = [self._meant(command) for command in wanted]
         self.done += wanted
         self.exports += [command for command in wanted if command.startswith("export ")]

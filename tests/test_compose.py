@@ -1,6 +1,7 @@
 """The compose file of a rendered service: it follows the specification, and names what the service has."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -66,6 +67,11 @@ def test_profiles_add_to_a_service_that_stands_alone(
     page = (project / "docs" / "deployment.md").read_text(encoding="utf-8")
     rows = [line for line in page.partition("| `--profile` |")[2].partition("\n\n")[0].splitlines() if "| `" in line]
     assert found == {row.split("`")[1] for row in rows}
+    told = page.partition("## Compose")[2].partition("\n## ")[0]
+    shown = {port for service in services.values() for port in service.get("ports", ())}
+    assert {port.rpartition(":")[0] for port in shown} == {
+        f"127.0.0.1:{port}" for port in re.findall(r"(?:port |127\.0\.0\.1:)(\d+)", told)
+    }
     ports = [port for service in services.values() for port in service.get("ports", ())]
     assert [] == [port for port in ports if not port.startswith("127.0.0.1:")]
     for service in services.values():

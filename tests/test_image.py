@@ -61,8 +61,13 @@ def _allowed(project: Path) -> list[str]:
 def test_the_page_says_how_large_an_image_may_be(workshop: Workshop, name: str) -> None:
     """The default of the recipe, which is what a CI runs: a database brings libraries that other services have not."""
     project = workshop.render(ANSWERS[name])
-    told = re.findall(r"(\d+) MB at most", (project / "docs" / "deployment.md").read_text(encoding="utf-8"))
-    assert [str(_default_mb(project))] == told == [{"genai": "300", "default": "300"}.get(name, "400")]
+    page = (project / "docs" / "deployment.md").read_text(encoding="utf-8")
+    assert [str(_default_mb(project))] == re.findall(r"(\d+) MB at most", page)
+    assert {"genai": 300, "default": 300}.get(name, 400) == _default_mb(project)
+    recipe = (project / "tests" / "image.py").read_text(encoding="utf-8")
+    (within_s,) = re.findall(r"^HEALTHY_WITHIN_S = (\d+)$", recipe, re.MULTILINE)
+    (user,) = re.findall(r'^USER = "(\d+)"$', recipe, re.MULTILINE)
+    assert re.search(rf"healthy\s+within {within_s} s, user {user},", page)
 
 
 @needs_engine

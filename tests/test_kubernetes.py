@@ -139,6 +139,29 @@ def test_the_grace_is_longer_than_everything_it_has_to_hold(everything: Built) -
     assert jobs_s + 3 <= worker["terminationGracePeriodSeconds"]
 
 
+@pytest.mark.parametrize("name", KUBERNETES)
+def test_the_page_says_how_long_and_how_many(workshop: Workshop, name: str) -> None:
+    """Seconds of the end, numbers of pods, the label of callers and the load are those of the manifests."""
+    project = workshop.render(KUBERNETES[name])
+    told = re.sub(r"\s+", " ", page(project))
+    prod, staging = (Built(built(project, overlay)) for overlay in ("prod", "staging"))
+    settings, pod = settings_of(prod), prod.one("Deployment")["spec"]["template"]["spec"]
+    (_, pause_s) = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    drain_s, shutdown_s = (settings[f"MY_SERVICE_HTTP__{which}_S"] for which in ("DRAIN", "SHUTDOWN"))
+    ending = f"{pause_s} s of `preStop` until no endpoint leads here, {drain_s} s of drain, {shutdown_s} s for the rest"
+    assert f"**Ending**: {ending}; the grace is {pod['terminationGracePeriodSeconds']} s." in told
+    numbers = [place.one("HorizontalPodAutoscaler")["spec"] for place in (prod, staging)]
+    least = [each["minReplicas"] for each in numbers]
+    load = numbers[0]["metrics"][0]["resource"]["target"]["averageUtilization"]
+    alone = f"**Numbers**: {least[0]} pod, because" in told
+    assert alone or f"at least {least[0]} in `prod` and {least[1]} in `staging`, more at {load} %" in told
+    (label,) = re.findall(r"with the label `([^`=]+)=true`", told)
+    sources = prod.one("NetworkPolicy")["spec"]["ingress"][0]["from"]
+    assert {label: "true"} in [
+        each["namespaceSelector"]["matchLabels"] for each in sources if "namespaceSelector" in each
+    ]
+
+
 def test_probes_ask_what_the_service_answers(everything: Built) -> None:
     """Liveness never depends on an engine; readiness does, and waits longer than the service waits for one."""
     (container,) = everything.one("Deployment")["spec"]["template"]["spec"]["containers"]
