@@ -170,6 +170,14 @@ def test_probes_ask_what_the_service_answers(everything: Built) -> None:
     assert container["readinessProbe"]["timeoutSeconds"] > 2
     assert [("http", 8000)] == [(port["name"], port["containerPort"]) for port in container["ports"]]
     assert ["http"] == [port["targetPort"] for port in everything.one("Service")["spec"]["ports"]]
+    (worker,) = everything.one("Deployment", "my-service-worker")["spec"]["template"]["spec"]["containers"]
+    assert {"path": "/livez", "port": "operations"} == worker["livenessProbe"]["httpGet"]
+    assert [{"name": "operations", "containerPort": int(worker["args"][-1])}] == worker["ports"]
+    stated = settings_of(everything)
+    assert stated["MY_SERVICE_HTTP__HOST"] == stated["MY_SERVICE_OPS__HOST"]
+    assert {"http", "operations"} == {
+        port["port"] for rule in everything.one("NetworkPolicy")["spec"]["ingress"] for port in rule["ports"]
+    }
 
 
 def test_selectors_meet_their_pods(everything: Built) -> None:
@@ -191,7 +199,7 @@ def test_selectors_meet_their_pods(everything: Built) -> None:
     assert scaled["minReplicas"] <= scaled["maxReplicas"]
     assert "replicas" not in everything.one("Deployment")["spec"]
     arguments = {component(pod): pod["spec"]["containers"][0].get("args") for pod in everything.pods()}
-    assert {"service": None, "worker": ["worker"], "migration": ["migrate"]} == arguments
+    assert {"service": None, "worker": ["worker", "--ops-port", "9000"], "migration": ["migrate"]} == arguments
 
 
 def test_no_secret_stands_in_a_manifest(everything: Built) -> None:
