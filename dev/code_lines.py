@@ -9,7 +9,7 @@ BUDGETS = {
     "chassis_core": 2400,
     "resilience": 1290,
     "http": 255,
-    "web": 1330,
+    "web": 1340,
     "callers": 460,
     "openapi": 640,
     "cli": 570,

@@ -176,7 +176,9 @@ def test_codes_of_a_project_have_their_status(workshop: Workshop, selection: str
     assert rows == {code: str(STATUS.get(code)) for code in rows}
 
 
-EVENT = re.compile(r'_log\.\w+\((?:level, )?"([a-z_]+)"|"(request_\w+)" if|else "(request_\w+)"|"event": "(\w+)"')
+EVENT = re.compile(
+    r'_log\.\w+(?:\(|, )(?:level, )?"([a-z_]+)"|"(request_\w+)" if|else "(request_\w+)"|"event": "(\w+)"'
+)
 
 
 @pytest.mark.parametrize("selection", SELECTIONS)
