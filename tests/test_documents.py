@@ -78,6 +78,8 @@ SKIPPED = {
     "uv run just check": "tests/test_gate.py runs it on this very project",
     "uv run just test-unit": "as above",
     "uv run just test-integration": "as above",
+    "uv run just api-check": "there is no release; tests/test_api_changes.py runs it where there is one",
+    "uv run just audit": "it needs the network; tests/test_supply_chain.py runs it against an answer of its own",
     "uv run just image-test": "it needs a container engine; tests/test_image.py runs it where there is one",
     "docker build ...": "as above; the recipe builds the same file",
     "kubectl ...": "it needs a cluster; tests/test_kubernetes.py holds what it names against the manifests",
