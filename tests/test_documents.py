@@ -230,7 +230,8 @@ def test_project_does_what_its_pages_say(workshop: Workshop, reader: Callable[..
     """Every command of the rendered pages works in their order, the answers are those that they show, routes exist."""
     answers, names = PROMISED[promised]
     project = workshop.install(answers, variant="pages", typed=True)
-    run(project, "git", "init", "--quiet", check=True)
+    git(project, "init", "--quiet")
+    commit(project, "Start from the template")
     person = reader(project)
     paths = json.loads(tool(project, "my-service", "openapi", "--json").stdout)["paths"]
     routes = [re.sub(r"\{\w+\}", "[^/]+", path) for path in paths]
