@@ -157,7 +157,7 @@ async def test_a_defect_before_the_first_piece_is_an_unreadable_answer() -> None
 async def test_a_silent_stream_is_cut(script: list[Any], limit: str) -> None:
     """The first piece and each further one have a limit of their own."""
     port = Teller(script)
-    front, _ = _front(port, without(timeouts={limit: 0.02}))
+    front, _ = _front(port, without(timeouts={limit: 0.02, "stream_total_s": 60}))
     with pytest.raises(AdapterTimeoutError):
         await _collect(front.tell())
 
