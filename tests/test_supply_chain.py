@@ -15,7 +15,19 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from dated_index import DatedIndex
 from pages import blocks
-from rendering import FULLEST, MINIMAL, Workshop, clean_environment, commit, git, run
+from rendering import (
+    DEFAULT,
+    DEPLOYED,
+    FULLEST,
+    MINIMAL,
+    WITH_DATABASE,
+    Answers,
+    Workshop,
+    clean_environment,
+    commit,
+    git,
+    run,
+)
 from tools import ROOT, uv
 from weaknesses import EVERYWHERE, Weaknesses
 
@@ -156,6 +168,20 @@ def test_a_clean_project_has_no_secrets(project: Path, just: Just) -> None:
     (project / ".env.local").unlink()
     assert 0 == done.returncode, done.stdout
     assert re.fullmatch(r"secrets: none in [1-9]\d\d contents of files\n", done.stdout)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [DEFAULT, {**DEPLOYED, "ci": "github"}, {**WITH_DATABASE, "ci": "gitlab"}],
+    ids=["default", "all", "gitlab"],
+)
+def test_nothing_that_is_rendered_looks_like_a_secret(workshop: Workshop, just: Just, answers: Answers) -> None:
+    """The first run of a new service is green whatever was answered."""
+    project = workshop.render(answers, "secrets")
+    git(project, "init", "--quiet", "--initial-branch=main")
+    commit(project, "Start from the template")
+    done = just(project, "secrets")
+    assert 0 == done.returncode, done.stdout
 
 
 def test_a_secret_is_found_in_the_history(project: Path, just: Just, tmp_path: Path) -> None:

@@ -89,19 +89,16 @@ class Fetcher:
             self._context, max_keepalive_connections=0, network_backend=network
         ) as pool:
             for _ in range(1 + self._section.max_redirects):
-                host, place = (
-                    target.host,
-                    httpcore2.URL(
-                        scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path
-                    ),
+                place = httpcore2.URL(
+                    scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path
                 )
-                with translated(host):
+                with translated(target.host):
                     async with pool.stream(
                         "GET", place, headers=_headers(target), extensions={"timeout": times}
                     ) as answer:
                         location = _header(answer, b"location") if answer.status in _REDIRECTS else ""
                         if not location:
-                            check_status(host, answer.status)
+                            check_status(target.host, answer.status)
                             async for piece in _content(answer, max_bytes):
                                 yield piece
                             return
